@@ -1,0 +1,49 @@
+"""From an agent's definition to what runs in a sandbox."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from pytest_agentcap.agents.spec import AgentSpec
+from pytest_agentcap.agents.templates import Variables
+from pytest_agentcap.sandbox.base import Command, SandboxSession
+
+
+def _variables(model: str, box: SandboxSession, lease: str, session: str = "", prompt: str = "") -> Variables:
+    root = f"{box.proxy_origin}/{lease}"
+    return Variables(f"{root}/v1", root, model, box.home, box.workspace, session, prompt)
+
+
+def agent_files(agent: AgentSpec, model: str, box: SandboxSession, lease: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the path and content of every file that the agent wants before its first turn."""
+    variables = _variables(model, box, lease)
+    for file in agent.files:
+        path = variables.render(file.path)
+        if file.template:
+            yield path, variables.render((agent.folder / file.template).read_text("utf-8")).encode()
+        elif file.program:
+            yield path, Path(str(files("pytest_agentcap") / "agents" / file.program)).read_bytes()
+
+
+def turn_command(
+    agent: AgentSpec, model: str, box: SandboxSession, lease: str, prompt: str, number: int, session: str | None
+) -> tuple[Command, str | None]:
+    """Return the n-th turn's command, and the session id if it is known before the turn."""
+    if number == 1 and agent.session.id == "chosen":
+        session = str(uuid.uuid4())
+    variables = _variables(model, box, lease, session or "", prompt)
+    words = agent.command.first if number == 1 else agent.command.next
+    env = {key: variables.render(value) for key, value in agent.environment.items()}
+    env |= {"AGENTCAP_PROXY_URL": variables.base_url, "AGENTCAP_MODEL": model}
+    command = Command(
+        argv=[variables.render(word) for word in words],
+        env=env,
+        stdin=prompt.encode() if agent.command.prompt == "stdin" else None,
+        stdout=Path(),
+        stderr=Path(),
+        timeout_s=0.0,
+    )
+    return command, session

@@ -1,0 +1,54 @@
+"""What an agent's output says: the reply, and the id under which its session goes on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pytest_agentcap.agents.spec import ReplySource, SessionSource
+
+
+def read_reply(source: ReplySource, stdout: str) -> str:
+    """Return the agent's reply of one turn; JSON texts of several events are joined by blank lines."""
+    if source.json is None:
+        return stdout.strip()
+    texts = []
+    for event in _json_lines(stdout):
+        if all(_at(event, path) == value for path, value in source.where.items()):
+            text = _at(event, source.json)
+            if isinstance(text, str):
+                texts.append(text.strip())
+    return "\n\n".join(texts)
+
+
+def read_session_id(source: SessionSource, stdout: str, stderr: str) -> str | None:
+    """Return the session id that the first turn's output tells, or None."""
+    if source.pattern is not None:
+        match = re.search(source.pattern, stdout) or re.search(source.pattern, stderr)
+        return match[1] if match else None
+    if source.json is not None:
+        for event in _json_lines(stdout):
+            found = _at(event, source.json)
+            if isinstance(found, str) and found:
+                return found
+    return None
+
+
+def _json_lines(text: str) -> Iterator[Any]:
+    """Yield what of the lines is JSON: agents print notices between their events."""
+    for line in text.split("\n"):
+        if line.lstrip()[:1] in ("{", "["):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+def _at(value: Any, path: str) -> Any:
+    for key in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value

@@ -1,0 +1,70 @@
+"""A corpus file becomes a module of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from _pytest.doctest import DoctestTextfile
+
+from pytest_agentcap.corpus.reader import CorpusError, is_corpus_name, read_corpus
+from pytest_agentcap.corpus.task import Task
+
+_READABLE = (".txt", ".jsonl")
+
+
+class Corpus(pytest.Module):
+    """Collect a corpus file as if it were a module that holds the shipped test function.
+
+    Being a Module is what gives tasks fixtures, conftest.py overrides, marks, `--lf` and JUnit properties.
+    """
+
+    _tasks: tuple[Task, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self._tasks
+
+    def _getobj(self) -> ModuleType:
+        from pytest_agentcap import testcase
+
+        return testcase
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        try:
+            self._tasks = read_corpus(self.path, root=self.config.rootpath)
+        except CorpusError as error:
+            raise self.CollectError(str(error)) from error
+        return super().collect()
+
+
+def is_corpus(path: Path, named: bool) -> bool:
+    """Tell whether a file is collected as a corpus: by its name, or because an argument names it."""
+    return is_corpus_name(path.name) or (named and path.suffix in _READABLE)
+
+
+def corpus_of_folder(place: Path, root: Path) -> tuple[Task, ...]:
+    """Read the tasks of a corpus file, or of the corpus files that a folder directly holds.
+
+    Fails the collection with one line when there are none.
+    """
+    files = [place] if place.is_file() else sorted(p for p in place.glob("*") if p.is_file() and is_corpus_name(p.name))
+    if not files:
+        pytest.fail(f"{place}: holds no corpus for the fixture 'task': add tasks.txt or mark the test", pytrace=False)
+    try:
+        return tuple(task for file in files for task in read_corpus(file, root=root))
+    except CorpusError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+def collect_corpus(path: Path, parent: pytest.Collector, others: list[pytest.Collector]) -> list[pytest.Collector]:
+    """Add a file's corpus to what others made of the file.
+
+    The doctest plugin takes any text file that an argument names; prompts with `>>>` are no doctests.
+    """
+    if not is_corpus(path, parent.session.isinitpath(path)):
+        return others
+    kept = [each for each in others if not isinstance(each, DoctestTextfile)]
+    return [*kept, Corpus.from_parent(parent, path=path)]

@@ -1,0 +1,184 @@
+"""The one process that decides: checks, makes run directories, and turns captures into parquet at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_agentcap import __version__
+from pytest_agentcap.agents.find import find_agent
+from pytest_agentcap.agents.spec import AgentSpec
+from pytest_agentcap.credentials import Key, find_key, secret_values
+from pytest_agentcap.distributed import Assignment, run_key
+from pytest_agentcap.options import SCRIPTED, Settings
+from pytest_agentcap.preflight import PreflightError, check_sandboxes, check_upstream
+from pytest_agentcap.runs.layout import RunDirectory, create_run, workspace_folder
+from pytest_agentcap.runs.manifest import Manifest
+from pytest_agentcap.runs.pairs import finish_journals
+from pytest_agentcap.runs.provider import provider_of
+from pytest_agentcap.runs.results import read_result, update_result
+from pytest_agentcap.sandbox.base import SandboxError
+
+if TYPE_CHECKING:
+    from pytest_agentcap.sandbox.reaper import OwnerState
+    from pytest_agentcap.sandbox.service import PodmanService
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """Tell what the end of the session made of one run; `problems` are lines that make the exit status non-zero."""
+
+    run: RunDirectory
+    results: list[dict[str, Any]]
+    parquet: str | None
+    problems: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Controller:
+    """Own the session: its temporary state, podman's service, the run directories and their manifests."""
+
+    settings: Settings
+    agents: tuple[AgentSpec, ...]
+    key: Key | None
+    state: OwnerState | None = None
+    service: PodmanService | None = None
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings, config: pytest.Config) -> Controller:
+        """Resolve agents and key.
+
+        Raises AgentError.
+        """
+        agents = tuple(find_agent(name, config.rootpath) for name in settings.agents)
+        return cls(settings, agents, find_key(settings))
+
+    @property
+    def upstream(self) -> str:
+        return self.settings.upstream or SCRIPTED
+
+    def start(self, say: Say) -> Assignment:
+        """Check everything that can be checked now, and make the run directories.
+
+        Raises pytest.UsageError with one line; what was started is then stopped again.
+        """
+        from pytest_agentcap.sandbox.reaper import Owner, reap
+
+        try:
+            for line in reap():
+                say(line)
+            self.state = Owner.claim()
+            check_upstream(self.upstream, self.key)
+            uri = self._start_podman()
+            check_sandboxes(self.settings, self.agents, uri, self.state, say)
+            runs = {
+                run_key(agent.folder, model): str(self._make_run(agent, model).path)
+                for agent in self.agents
+                for model in self.settings.models
+            }
+        except (PreflightError, SandboxError, OSError) as error:
+            self._clean_up(say)
+            raise pytest.UsageError(f"agentcap: {error}") from error
+        return Assignment(self.state.id, runs, uri)
+
+    def report(self) -> None:
+        """Bring the manifests up to date."""
+        for manifest in self.manifests.values():
+            manifest.update()
+
+    def finish(self, say: Say) -> list[FinishedRun]:
+        """End what still runs, complete what dead workers left, write parquet; remove runs that hold nothing."""
+        self._clean_up(say)
+        secrets = secret_values(self.settings, self.key)
+        return [done for manifest in self.manifests.values() if (done := _finish_run(manifest, secrets)) is not None]
+
+    def _start_podman(self) -> str | None:
+        if self.settings.sandbox != "podman":
+            return None
+        from pytest_agentcap.sandbox.service import PodmanService
+
+        assert self.state is not None
+        self.service = PodmanService.start(self.state)
+        return self.service.uri
+
+    def _make_run(self, agent: AgentSpec, model: str) -> RunDirectory:
+        provider = provider_of(self.upstream, model)
+        run = create_run(workspace_folder(), agent.name, provider)
+        settings = self.settings
+        facts = {
+            "agent": agent.name,
+            "model": model,
+            "provider": provider,
+            "upstream": self.upstream,
+            "turns_per_task": settings.turns,
+            "followup": settings.followup,
+            **({"label": settings.label} if settings.label is not None else {}),
+            "agent_version": agent.version,
+            "agentcap_version": __version__,
+            "trials": settings.trials,
+            "sandbox": settings.sandbox,
+            "network": settings.network,
+            "created_at": int(time.time()),
+            "python": sys.version.split()[0],
+        }
+        manifest = Manifest(run, facts)
+        manifest.update()
+        self.manifests[run.id] = manifest
+        return run
+
+    def _clean_up(self, say: Say) -> None:
+        from pytest_agentcap.sandbox.reaper import remove_containers
+
+        if self.state is None:
+            return
+        try:
+            if self.service is not None:
+                remove_containers(self.state.id)
+                self.service.close()
+            self.state.release()
+        except (SandboxError, OSError) as error:
+            say(f"agentcap: could not clean up everything: {error}")
+        self.state = self.service = None
+
+
+def _finish_run(manifest: Manifest, secrets: tuple[str, ...]) -> FinishedRun | None:
+    run, problems, parquet = manifest.run, [], None
+    if not any(run.results.iterdir()):
+        _remove_unused(run)
+        return None
+    try:
+        finish_journals(run.captures, secrets)
+        _close_results(run)
+        if any(run.captures.glob("*.request.json")):
+            from pytest_agentcap.publish.parquet import write_parquet
+
+            report = write_parquet(run)
+            parquet = str(report.path)
+            problems += [f"{run.id}: {error}" for error in report.errors]
+    except (OSError, ValueError) as error:
+        problems.append(f"{run.id}: {error}")
+    return FinishedRun(run, manifest.update(), parquet, tuple(problems))
+
+
+def _close_results(run: RunDirectory) -> None:
+    """Give a verdict to the sessions whose worker died: that is never the agent's failure."""
+    for path in run.results.glob("*.json"):
+        if path.stat().st_size == 0:
+            path.unlink()
+        elif read_result(path)["verdict"] is None:
+            update_result(path, verdict="infra", reason="the worker that ran the session died")
+
+
+def _remove_unused(run: RunDirectory) -> None:
+    for place in (run.captures, run.sessions, run.results):
+        place.rmdir()
+    run.manifest.unlink()
+    run.path.rmdir()

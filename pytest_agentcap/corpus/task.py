@@ -1,0 +1,30 @@
+"""What one corpus entry is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Hold one corpus entry: its prompts, its id, and what grading needs.
+
+    `prompts` are the scripted turns; the first is the task's prompt. `references` are shell scripts, the n-th for the
+    n-th prompt: what a correct agent could run. `index` is 1-based in its corpus; `source` is `file:line`.
+    """
+
+    id: str
+    prompts: tuple[str, ...]
+    corpus: str
+    index: int
+    source: str
+    hint: str | None = None
+    references: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: float | None = None
+
+    @property
+    def prompt(self) -> str:
+        return self.prompts[0]

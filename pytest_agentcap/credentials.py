@@ -1,0 +1,56 @@
+"""Which key belongs to the upstream, and which values must never be stored."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from pytest_agentcap.options import ROUTER, SCRIPTED, Settings
+
+_SECRET_VARIABLES = (
+    "AGENTCAP_API_KEY",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "GEMINI_API_KEY",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Hold the upstream's key and where it came from."""
+
+    value: str = field(repr=False)
+    source: str
+
+
+def find_key(settings: Settings) -> Key | None:
+    """Return the key that the proxy adds: the option, AGENTCAP_API_KEY, then what belongs to the upstream's host."""
+    if settings.api_key:
+        return Key(settings.api_key, "--api-key")
+    if settings.upstream in (None, SCRIPTED):
+        return None
+    if value := os.environ.get("AGENTCAP_API_KEY"):
+        return Key(value, "AGENTCAP_API_KEY")
+    host = urlsplit(settings.upstream).netloc
+    if host == urlsplit(ROUTER).netloc:
+        if value := os.environ.get("HF_TOKEN"):
+            return Key(value, "HF_TOKEN")
+        from huggingface_hub import get_token
+
+        stored = get_token()
+        return Key(stored, "the stored Hugging Face token") if stored else None
+    own = urlsplit(os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1")).netloc
+    if host == own and (value := os.environ.get("OPENAI_API_KEY")):
+        return Key(value, "OPENAI_API_KEY")
+    return None
+
+
+def secret_values(settings: Settings, key: Key | None) -> tuple[str, ...]:
+    """Return the values that are masked in what is stored; none with --no-mask."""
+    if not settings.mask:
+        return ()
+    values = [os.environ[name] for name in _SECRET_VARIABLES if os.environ.get(name)]
+    return tuple(dict.fromkeys([*([key.value] if key else []), *values]))

@@ -1,0 +1,52 @@
+"""What graders are given and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class GraderError(Exception):
+    """Say in one line why a grader gave no verdict: `grader NAME: what happened; what to do`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraderInput:
+    """Hold what a grader is told about a session.
+
+    `input` is the prompt, or the prompts when there were several; `output` the agent's last reply. `cwd` is an absolute
+    path: a frozen copy of the workspace, which the agent has written and nobody may execute.
+    """
+
+    input: str | tuple[str, ...]
+    output: str
+    cwd: Path
+    task_id: str
+    turns: int = 1
+    hint: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GraderResult:
+    """Hold one grader's verdict: `score` is 0 to 1, `outcome` free-form JSON, `duration_s` the grader's wall time."""
+
+    name: str
+    passed: bool
+    score: float
+    reasoning: str | None
+    outcome: Mapping[str, Any] | None
+    duration_s: float
+
+
+class Grader(Protocol):
+    """Judge what an agent did."""
+
+    @property
+    def name(self) -> str: ...
+
+    def grade(self, given: GraderInput) -> GraderResult:
+        """Return the verdict; raises GraderError when there is none, which is never the agent's failure."""
+        ...

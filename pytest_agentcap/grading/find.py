@@ -1,0 +1,48 @@
+"""Find the grader that an option or a fixture names."""
+
+from __future__ import annotations
+
+import ast
+import os
+import stat
+from pathlib import Path
+
+from pytest_agentcap.grading.base import Grader, GraderError
+from pytest_agentcap.grading.program import DEFAULT_TIMEOUT_S, ProgramGrader, python_grader
+
+_WANTED = "a Python file that defines grade(), or an executable"
+
+
+def load_grader(value: str | Path, *, base: Path, timeout_s: float = DEFAULT_TIMEOUT_S) -> Grader:
+    """Return the grader in a file; a relative path starts at `base`. Nothing of the file is run.
+
+    A `.py` file that defines `grade` is called in a fresh interpreter, any other executable file is a program. Raises
+    GraderError when the file is neither.
+    """
+    path = (base / value).absolute()
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise GraderError(f"grader {path}: {error.strerror}; name {_WANTED}") from error
+    if not stat.S_ISREG(mode):
+        raise GraderError(f"grader {path}: not a file; name {_WANTED}")
+    if path.suffix == ".py" and _defines_grade(path):
+        return python_grader(path.stem, path, timeout_s=timeout_s)
+    if os.access(path, os.X_OK):
+        return ProgramGrader(path.stem, (str(path),), timeout_s)
+    if path.suffix == ".py":
+        raise GraderError(f"grader {path}: defines no grade(); define it at the top level, or make the file executable")
+    raise GraderError(f"grader {path}: not executable; chmod +x it, or name {_WANTED}")
+
+
+def _defines_grade(path: Path) -> bool:
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except OSError as error:
+        raise GraderError(f"grader {path}: cannot be read ({error.strerror}); check its permissions") from error
+    except SyntaxError as error:
+        raise GraderError(f"grader {path}:{error.lineno}: {error.msg}; correct the file") from None
+    except (ValueError, RecursionError) as error:
+        raise GraderError(f"grader {path}: not a Python file ({error}); correct the file") from None
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return any(isinstance(node, functions) and node.name == "grade" for node in tree.body)

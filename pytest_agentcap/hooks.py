@@ -1,0 +1,90 @@
+"""The controller's hooks, registered only when an agent is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_agentcap.distributed import ASSIGNMENT
+from pytest_agentcap.live import LiveLine, live_line
+from pytest_agentcap.reporting import announce, header, write_summary
+
+if TYPE_CHECKING:
+    from pytest_agentcap.controller import Controller, FinishedRun
+
+
+class ControllerHooks:
+    """Tie a Controller to one pytest session."""
+
+    def __init__(self, controller: Controller, config: pytest.Config, taken: Sequence[str]) -> None:
+        self._controller, self._config, self._taken = controller, config, taken
+        self._finished: list[FinishedRun] = []
+        self._started = self._announced = False
+        self._line: LiveLine | None = None
+
+    def pytest_report_header(self) -> list[str]:
+        return header(self._controller, self._taken)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        if self._config.option.collectonly:
+            return
+        assignment = self._controller.start(self._say)
+        self._config.stash[ASSIGNMENT] = assignment
+        self._started = True
+        self._line = live_line(assignment.state.folder)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._announce(sum("agent_session" in getattr(item, "fixturenames", ()) for item in session.items))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        # The controller of xdist collects nothing itself: what the first worker found is what all of them found.
+        self._announce(len(ids))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        self._erase()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport):  # type: ignore[no-untyped-def]
+        self._erase()
+        if report.when == "teardown" and self._started:
+            self._controller.report()
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int):  # type: ignore[no-untyped-def]
+        result = yield
+        if self._started:
+            self._finish(session)
+        return result
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self._finished:
+            terminalreporter.section("agentcap")
+            write_summary(terminalreporter.write_line, self._finished)
+
+    def _finish(self, session: pytest.Session) -> None:
+        if self._line:
+            self._line.stop()
+        self._finished = self._controller.finish(self._say)
+        if any(done.problems for done in self._finished) and session.exitstatus in (0, 5):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _announce(self, tests: int) -> None:
+        if self._started and tests and not self._announced:
+            self._announced = True
+            self._say(announce(self._controller, tests))
+
+    def _erase(self) -> None:
+        if self._line:
+            self._line.erase()
+
+    def _say(self, line: str) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            reporter.write_line(line)

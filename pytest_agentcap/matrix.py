@@ -1,0 +1,102 @@
+"""agent × model × task × trial: which tests there are, and how they are called."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pytest_agentcap.collector import Corpus, corpus_of_folder
+from pytest_agentcap.corpus.task import Task
+from pytest_agentcap.options import Settings
+
+_OURS = frozenset({"agent_session", "agent_sandbox", "capture_run"})
+
+
+def parametrize(metafunc: pytest.Metafunc, settings: Settings) -> None:
+    """Multiply a test that drives an agent; four separate calls keep session fixtures alive between tests."""
+    names = set(metafunc.fixturenames)
+    corpus = metafunc.definition.getparent(Corpus)
+    if "agent" not in names or not (corpus or names & _OURS):
+        return
+    models = settings.models
+    metafunc.parametrize("agent", settings.agents, ids=agent_ids(settings.agents), indirect=True, scope="session")
+    if "model" in names:
+        metafunc.parametrize("model", models, ids=model_slugs(models), indirect=True, scope="session")
+    if "task" in names:
+        tasks = corpus.tasks if corpus else _tasks_beside(metafunc)
+        metafunc.parametrize("task", tasks, ids=[task.id for task in tasks])
+    if "trial" in names:
+        trials = [pytest.param(k, id=f"t{k}" if k > 1 else pytest.HIDDEN_PARAM) for k in range(1, settings.trials + 1)]
+        metafunc.parametrize("trial", trials)
+
+
+def agent_ids(agents: Sequence[str]) -> list[str]:
+    """Return ids for agents given by name or by path; a folder's name stands for its path."""
+    stems = [Path(agent).parent.name if agent.endswith(".toml") else Path(agent).name for agent in agents]
+    return _distinct([_slug(stem) for stem in stems])
+
+
+def model_slugs(models: Sequence[str]) -> list[str]:
+    """Return ids for models: what stands behind the last slash where that tells them apart, else the whole id."""
+    short = [_slug(model.rsplit("/", 1)[-1]) for model in models]
+    return short if len(set(short)) == len(short) else _distinct([_slug(model) for model in models])
+
+
+class Selection:
+    """Choose with --limit and --sample after every other choice (-k, -m, --lf), alike on all workers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]):  # type: ignore[no-untyped-def]
+        result = yield
+        if self._settings.limit or self._settings.sample:
+            kept = self._chosen(items)
+            dropped = [item for item in items if id(item) not in kept]
+            if dropped:
+                config.hook.pytest_deselected(items=dropped)
+                items[:] = [item for item in items if id(item) in kept]
+        return result
+
+    def _chosen(self, items: list[pytest.Item]) -> set[int]:
+        tasks: dict[str, list[str]] = {}
+        for item in items:
+            task = _task_of(item)
+            if task:
+                known = tasks.setdefault(task.corpus, [])
+                if task.id not in known:
+                    known.append(task.id)
+        chosen = {(corpus, id_) for corpus, ids in tasks.items() for id_ in self._pick(corpus, ids)}
+        return {id(item) for item in items if not (task := _task_of(item)) or (task.corpus, task.id) in chosen}
+
+    def _pick(self, corpus: str, ids: list[str]) -> list[str]:
+        if self._settings.limit:
+            return ids[: self._settings.limit]
+        size = min(self._settings.sample or len(ids), len(ids))
+        return random.Random(f"{self._settings.seed}/{corpus}").sample(ids, size)
+
+
+def _task_of(item: pytest.Item) -> Task | None:
+    callspec = getattr(item, "callspec", None)
+    task = callspec.params.get("task") if callspec else None
+    return task if isinstance(task, Task) else None
+
+
+def _tasks_beside(metafunc: pytest.Metafunc) -> tuple[Task, ...]:
+    here = metafunc.definition.path.parent
+    mark = metafunc.definition.get_closest_marker("corpus")
+    place = here / mark.args[0] if mark else here
+    return corpus_of_folder(place, metafunc.config.rootpath)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-") or "x"
+
+
+def _distinct(slugs: list[str]) -> list[str]:
+    return [slug if slugs.count(slug) == 1 else f"{slug}-{n}" for n, slug in enumerate(slugs, 1)]

@@ -1,0 +1,225 @@
+"""Every option, its ini key, its environment variable, and the frozen Settings they become."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+SCRIPTED = "scripted"
+ROUTER = "https://router.huggingface.co"
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
+
+
+def _model(text: str) -> str:
+    if not re.fullmatch(r"[^\s\"'\\{}]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a model id: no white space, quotes or braces")
+    return text
+
+
+def _upstream(text: str) -> str:
+    if text != SCRIPTED and not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#]*)?", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no upstream: give {SCRIPTED!r} or a URL without query, such as {ROUTER} or http://127.0.0.1:8080"
+        )
+    return text.rstrip("/")
+
+
+def _one_of(*names: str) -> Callable[[str], str]:
+    def choose(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
+        return text
+
+    return choose
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Describe one option: `--agentcap-NAME`, `--NAME` where nobody else owns it, and the ini key `agentcap_NAME`."""
+
+    name: str
+    help: str
+    type: Callable[[str], Any] = str
+    metavar: str | None = None
+    repeatable: bool = False
+    flag: bool = False
+
+    @property
+    def dest(self) -> str:
+        return "agentcap_" + self.name.replace("-", "_")
+
+    @property
+    def argparse(self) -> dict[str, Any]:
+        shared: dict[str, Any] = {"dest": self.dest, "default": None, "help": self.help}
+        if self.flag:
+            return {**shared, "action": "store_true"}
+        action = "append" if self.repeatable else "store"
+        return {**shared, "action": action, "type": self.type, "metavar": self.metavar or self.name.upper()}
+
+
+OPTIONS = (
+    Option("agent", "run corpora with this agent: a name, or the path of an agent.toml", repeatable=True),
+    Option("model", "ask for this model", _model, "ID", repeatable=True),
+    Option(
+        "upstream", "the model server: a URL, or 'scripted' (the default when there is no --model)", _upstream
+    ),
+    Option("api-key", "the upstream's key; stays on this machine (environment: AGENTCAP_API_KEY)", metavar="KEY"),
+    Option("turns", "turns per session (default 1)", _count, "N"),
+    Option("followup", "what is said from the second turn on: continue, templates", _one_of("continue", "templates")),
+    Option("turn-timeout", "seconds a turn may take (default 1200)", _seconds, "S"),
+    Option("trials", "how often each task is repeated (default 1)", _count, "K"),
+    Option("limit", "run the first N tasks of each corpus, after -k", _count, "N"),
+    Option("sample", "run N tasks of each corpus chosen by --seed, after -k", _count, "N"),
+    Option("seed", "seed of --sample (default 0)", _whole, "S"),
+    Option("sandbox", "where agents run: podman (default) or host (no isolation)", _one_of("podman", "host")),
+    Option("network", "what a sandbox reaches: model (default, the proxy only) or open", _one_of("model", "open")),
+    Option("memory", "memory of one sandbox (default 4g)", metavar="SIZE"),
+    Option("pids", "processes of one sandbox (default 1024)", _count, "N"),
+    Option("workspace", "folder that is copied as every session's working directory", metavar="DIR"),
+    Option("grader", "a Python file that defines grade, or an executable", metavar="PATH", repeatable=True),
+    Option("label", "text stored with every capture", metavar="TEXT"),
+    Option("no-mask", "store known secret values as they are", flag=True),
+)
+
+
+def add_long_options(parser: pytest.Parser) -> None:
+    """Register what nobody else can own: the `--agentcap-` names and the ini keys."""
+    group = parser.getgroup("agentcap", "agentcap: corpora of prompts, run by real agents")
+    for option in OPTIONS:
+        group.addoption(f"--agentcap-{option.name}", **option.argparse)
+        kind: Literal["bool", "args", "string"] = "bool" if option.flag else "args" if option.repeatable else "string"
+        parser.addini(option.dest, f"default of --{option.name}: {option.help}", type=kind, default=None)
+
+
+def add_short_options(parser: pytest.Parser) -> list[str]:
+    """Register the short names that are free; return those that another plugin or a conftest.py owns."""
+    group = parser.getgroup("agentcap")
+    taken = []
+    for option in OPTIONS:
+        try:
+            group.addoption(f"--{option.name}", **option.argparse)
+        except (argparse.ArgumentError, ValueError):
+            taken.append(f"--{option.name}")
+    return taken
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Hold what the options say; `models` is empty and `upstream` None where neither was given."""
+
+    agents: tuple[str, ...]
+    models: tuple[str, ...]
+    upstream: str | None
+    api_key: str | None
+    turns: int
+    followup: str
+    turn_timeout_s: float | None
+    trials: int
+    limit: int | None
+    sample: int | None
+    seed: int
+    sandbox: str
+    network: str
+    memory: str
+    pids: int
+    workspace: Path | None
+    graders: tuple[str, ...]
+    label: str | None
+    mask: bool
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Settings:
+        """Read the settings of a pytest session: command line, then ini, then environment, then default.
+
+        Raises pytest.UsageError naming the option.
+        """
+        given = {option.name: _given(config, option) for option in OPTIONS}
+        models = tuple(dict.fromkeys(given["model"] or ()))
+        workspace = given["workspace"]
+        if workspace is not None and not Path(workspace).is_dir():
+            raise pytest.UsageError(f"--workspace {workspace}: there is no such folder")
+        if given["limit"] and given["sample"]:
+            raise pytest.UsageError("--limit and --sample exclude each other: give one")
+        return cls(
+            agents=tuple(dict.fromkeys(given["agent"] or ())),
+            models=models or (SCRIPTED,),
+            upstream=_choose_upstream(given["upstream"], bool(models)) if given["agent"] else given["upstream"],
+            api_key=given["api-key"],
+            turns=given["turns"] or 1,
+            followup=given["followup"] or "continue",
+            turn_timeout_s=given["turn-timeout"],
+            trials=given["trials"] or 1,
+            limit=given["limit"],
+            sample=given["sample"],
+            seed=given["seed"] or 0,
+            sandbox=given["sandbox"] or "podman",
+            network=given["network"] or "model",
+            memory=given["memory"] or "4g",
+            pids=given["pids"] or 1024,
+            workspace=Path(workspace).resolve() if workspace else None,
+            graders=tuple(given["grader"] or ()),
+            label=given["label"],
+            mask=not given["no-mask"],
+        )
+
+
+def _given(config: pytest.Config, option: Option) -> Any:
+    value = config.getoption(option.dest)
+    if value is not None:
+        return value
+    value = config.getini(option.dest)
+    if value is None or option.flag:
+        return value
+    try:
+        return [option.type(each) for each in value] if option.repeatable else option.type(value)
+    except argparse.ArgumentTypeError as error:
+        raise pytest.UsageError(f"{config.inipath}: {option.dest}: {error}") from error
+
+
+def _choose_upstream(given: str | None, has_model: bool) -> str:
+    if not has_model:
+        if given not in (None, SCRIPTED):
+            raise pytest.UsageError(f"--upstream {given} needs a model: pass --model ID")
+        return SCRIPTED
+    for name in ("AGENTCAP_UPSTREAM", "OPENAI_BASE_URL"):
+        if given is None and os.environ.get(name):
+            try:
+                return _upstream(os.environ[name])
+            except argparse.ArgumentTypeError as error:
+                raise pytest.UsageError(f"{name}: {error}") from error
+    if given is None:
+        raise pytest.UsageError(
+            f"--model needs the server that has it: pass --upstream URL, such as {ROUTER} (Inference Providers, uses "
+            "your Hugging Face token) or http://127.0.0.1:8080 (a local server)"
+        )
+    return given

@@ -1,0 +1,163 @@
+"""How a session ended: the verdict, its reason, and what a failing test shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_agentcap.runs.layout import RunDirectory
+
+if TYPE_CHECKING:
+    from pytest_agentcap.grading.base import GraderResult
+    from pytest_agentcap.proxy.leases import Call
+
+GOOD = frozenset({"captured", "passed"})
+_BROKEN_STATUS = frozenset({401, 403, 404, 408, 429})
+_SHOWN_LINES = 15
+_SHOWN_CALLS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Tell how one turn went; `returncode` is None when it was killed at its deadline."""
+
+    number: int
+    prompt: str
+    reply: str
+    returncode: int | None
+    timed_out: bool
+    duration_s: float
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Hold what became of a session so far."""
+
+    verdict: str
+    reason: str | None
+    turns: tuple[Turn, ...]
+    calls: tuple[Call, ...]
+    graders: tuple[GraderResult, ...]
+    run: RunDirectory
+    session: str
+    tokens: Mapping[str, tuple[int | None, int | None]]
+    abort_reason: str | None
+    freeze: Callable[[], Path]
+
+    @property
+    def reply(self) -> str:
+        """Return what the agent said last, or an empty text before its first turn."""
+        return self.turns[-1].reply if self.turns else ""
+
+    @property
+    def workspace(self) -> Path:
+        """Return a copy of the workspace as the agent left it."""
+        return self.freeze()
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        return total_tokens(self.tokens, 0)
+
+    @property
+    def completion_tokens(self) -> int | None:
+        return total_tokens(self.tokens, 1)
+
+    @property
+    def headline(self) -> str:
+        return f"{self.verdict}: {self.reason}" if self.reason else self.verdict
+
+    def check(self) -> None:
+        """Fail the test, with the verdict and its reason, unless the session was captured or passed."""
+        __tracebackhide__ = True
+        if self.verdict not in GOOD:
+            pytest.fail(self.headline, pytrace=False)
+
+
+def judge(
+    turns: Sequence[Turn],
+    calls: Sequence[Call],
+    infra: str | None,
+    abort: str | None,
+    graders: Sequence[GraderResult],
+    grader_error: str | None,
+) -> tuple[str, str | None]:
+    """Return the verdict and its reason.
+
+    What the infrastructure broke is never the agent's failure: a turn that failed while the upstream did, or a session
+    without one answered call, is `infra`.
+    """
+    if infra:
+        return "infra", infra
+    last = turns[-1] if turns else None
+    if last is not None and (last.timed_out or last.returncode != 0):
+        broken = _breakdown(calls[-1:])
+        if broken:
+            return "infra", broken
+        if last.timed_out:
+            return "agent_timeout", f"turn {last.number} was ended after {last.duration_s:.0f} s"
+        return "agent_error", f"turn {last.number} ended with exit code {last.returncode}{_last_words(last.stderr)}"
+    if not calls:
+        return "no_calls", "the agent made no model call"
+    if not any(call.status is not None and call.status < 400 for call in calls):
+        return ("infra", _breakdown(calls)) if _breakdown(calls) else ("agent_error", "no call was answered")
+    if abort:
+        return "agent_error", abort
+    if grader_error:
+        return "grader_error", grader_error
+    for grader in graders:
+        if not grader.passed:
+            return "failed", f"{grader.name}: {grader.reasoning or f'score {grader.score:g}'}"
+    return ("passed" if graders else "captured"), None
+
+
+def total_tokens(tokens: Mapping[str, tuple[int | None, int | None]], side: int) -> int | None:
+    """Add up one side of (prompt, completion) pairs; None when the upstream reported nothing."""
+    told = [pair[side] for pair in tokens.values()]
+    counted = [count for count in told if count is not None]
+    return sum(counted) if counted else None
+
+
+def _breakdown(calls: Sequence[Call]) -> str | None:
+    """Say what the upstream did wrong in the last of these calls, or None."""
+    for call in reversed(calls):
+        if call.error and call.error.startswith(("upstream_", "bad_gateway")):
+            return f"the upstream failed: {call.error.replace('_', ' ')}"
+        if call.status is not None and (call.status in _BROKEN_STATUS or call.status >= 500):
+            return f"the upstream answered {call.status}"
+        return None
+    return None
+
+
+def _last_words(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return f": {lines[-1][:200]}" if lines else ""
+
+
+def report_section(outcome: Outcome) -> str:
+    """Describe a session for a failing test: its calls, the agent's last stderr lines, where its captures are."""
+    from pytest_agentcap.text import printable
+
+    lines = [printable(outcome.headline), "", f"{'call':>4}  {'turn':>4}  {'api':<12}{'status':>6}{'ms':>10}  tokens"]
+    for call in outcome.calls[-_SHOWN_CALLS:]:
+        duration = "-" if call.duration_ms is None else f"{call.duration_ms:.0f}"
+        status = "-" if call.status is None else str(call.status)
+        used = "+".join("?" if n is None else str(n) for n in outcome.tokens.get(call.rid, (None, None)))
+        lines.append(
+            f"{call.index:>4}  {call.turn:>4}  {call.api:<12}{status:>6}{duration:>10}  {used}  {call.error or ''}"
+        )
+    if not outcome.calls:
+        lines.append("  (none)")
+    for turn in outcome.turns[-1:]:
+        said = turn.stderr.splitlines()[-_SHOWN_LINES:]
+        lines += [
+            "",
+            f"last stderr lines of turn {turn.number}:",
+            *(f"  {printable(line)}" for line in said or ["(none)"]),
+        ]
+    lines += ["", f"captures: {outcome.run.captures}", f"logs:     {outcome.run.sessions}/{outcome.session}_turn_*"]
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,91 @@
+"""What a session is made of before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_agentcap.corpus.task import Task
+from pytest_agentcap.grading.base import Grader
+from pytest_agentcap.runs.claims import Claim
+from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.runs.writer import PairWriter
+from pytest_agentcap.sandbox.base import Sandbox
+
+if TYPE_CHECKING:
+    from pytest_agentcap.agents.spec import AgentSpec
+    from pytest_agentcap.followup.base import Followup
+    from pytest_agentcap.proxy.server import CaptureProxy
+    from pytest_agentcap.session import AgentSession
+    from pytest_agentcap.upstream.scripted import ScriptedModel
+
+DEFAULT_TURN_TIMEOUT_S = 1200.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """Hold what is fixed before a session starts."""
+
+    agent: AgentSpec
+    model: str
+    run: RunDirectory
+    claim: Claim
+    nodeid: str
+    task: Task
+    trial: int
+    sandbox: str
+    turns: int
+    followup: Followup
+    turn_timeout_s: float | None
+    graders: Sequence[Grader]
+    secrets: tuple[str, ...]
+    workspace: Path | None
+    label: str | None
+
+    def head(self) -> dict[str, Any]:
+        """Return what every capture of the session says about it."""
+        return {
+            "task_id": self.task.id,
+            "session": self.claim.session,
+            "corpus": self.task.corpus,
+            "trial": self.trial,
+            "attempt": self.claim.attempt,
+            "agent": self.agent.name,
+            "label": self.label,
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the session's result says of what was planned."""
+        return {
+            "session": self.claim.session,
+            "task_id": self.task.id,
+            "index": self.task.index,
+            "corpus": self.task.corpus,
+            "source": self.task.source,
+            "trial": self.trial,
+            "attempt": self.claim.attempt,
+            "agent": self.agent.name,
+            "agent_version": self.agent.version,
+            "model": self.model,
+            "sandbox": self.sandbox,
+            "nodeid": self.nodeid,
+            "prompt": self.task.prompt,
+        }
+
+    def timeout_s(self, task: Task) -> float:
+        """Return seconds per turn: the option, else the task's own, else 1200."""
+        return self.turn_timeout_s or task.timeout_s or DEFAULT_TURN_TIMEOUT_S
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """Hold what a session is run with; all of it outlives the session."""
+
+    sandbox: Sandbox
+    proxy: CaptureProxy
+    pairs: PairWriter
+    scripted: ScriptedModel | None
+    scratch: Path
+    on_change: Callable[[AgentSession], None]

@@ -1,0 +1,86 @@
+"""The plugin's hooks, each one delegation; nothing heavy is imported before an agent is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_agentcap import fixtures
+from pytest_agentcap.distributed import WorkerStart, is_worker, take_over
+from pytest_agentcap.fixtures import SETTINGS
+from pytest_agentcap.options import Settings, add_long_options, add_short_options
+
+_TAKEN: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_long_options(parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Generator[None, Any, Any]:
+    result = yield
+    # After every other plugin and conftest.py had its say: whoever owns a short name keeps it.
+    early_config.stash[_TAKEN] = add_short_options(parser)
+    return result
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "corpus(path): parametrize the fixture 'task' with the tasks of this corpus")
+    if is_worker(config):
+        take_over(config)
+    settings = Settings.of(config)
+    config.stash[SETTINGS] = settings
+    config.pluginmanager.register(fixtures, "agentcap-fixtures")
+    if settings.agents:
+        _register(config, settings)
+
+
+def _register(config: pytest.Config, settings: Settings) -> None:
+    from pytest_agentcap.matrix import Selection
+
+    config.pluginmanager.register(Selection(settings), "agentcap-selection")
+    if is_worker(config):
+        return
+    from pytest_agentcap.agents.spec import AgentError
+    from pytest_agentcap.controller import Controller
+    from pytest_agentcap.hooks import ControllerHooks
+
+    try:
+        controller = Controller.of(settings, config)
+    except AgentError as error:
+        raise pytest.UsageError(f"--agent: {error}") from error
+    hooks = ControllerHooks(controller, config, config.stash.get(_TAKEN, []))
+    config.pluginmanager.register(hooks, "agentcap-controller")
+    if config.pluginmanager.hasplugin("dsession") or config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(WorkerStart(), "agentcap-worker-start")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
+    collectors = yield
+    if not parent.config.stash[SETTINGS].agents:
+        return collectors
+    from pytest_agentcap.collector import collect_corpus
+
+    return collect_corpus(file_path, parent, collectors)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    settings = metafunc.config.stash[SETTINGS]
+    if settings.agents:
+        from pytest_agentcap.matrix import parametrize
+
+        parametrize(metafunc, settings)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    settings = config.stash.get(SETTINGS, None)
+    if settings is not None and not settings.agents and not is_worker(config):
+        from pytest_agentcap.hints import corpora_without_agent
+
+        for line in corpora_without_agent(config):
+            terminalreporter.write_line(line, yellow=True)

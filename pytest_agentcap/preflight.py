@@ -1,0 +1,92 @@
+"""What is checked once, on the controller, before anything is run: each failure is one line and exit status 4."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_agentcap.credentials import Key
+from pytest_agentcap.options import SCRIPTED, Settings
+from pytest_agentcap.sandbox.base import SandboxOptions
+from pytest_agentcap.sandbox.choose import make_sandbox
+
+if TYPE_CHECKING:
+    from pytest_agentcap.agents.spec import AgentSpec
+    from pytest_agentcap.sandbox.reaper import OwnerState
+
+_TIMEOUT_S = 30.0
+
+
+class PreflightError(Exception):
+    """Say in one line what is missing and what to do about it."""
+
+
+def check_upstream(upstream: str, key: Key | None) -> None:
+    """Ask the upstream for its models; any answer but a refused key is good enough, 404 included.
+
+    Raises PreflightError.
+    """
+    if upstream == SCRIPTED:
+        return
+    import httpx
+
+    from pytest_agentcap.proxy.apis import Upstream
+
+    base = Upstream(upstream, key.value if key else None)
+    header = base.key_header(None)
+    try:
+        answer = httpx.get(
+            base.origin + base.target("/v1/models", ""),
+            headers=[header] if header else [],
+            timeout=_TIMEOUT_S,
+            trust_env=False,
+            follow_redirects=False,
+        )
+    except httpx.HTTPError as error:
+        raise PreflightError(
+            f"--upstream {upstream}: no answer ({_one_line(error)}): is the model server up?"
+        ) from error
+    if answer.status_code in (401, 403):
+        used = f"the key from {key.source}" if key else "no key: pass --api-key or set AGENTCAP_API_KEY"
+        raise PreflightError(f"--upstream {upstream}: answered {answer.status_code} to {used}")
+
+
+def check_sandboxes(
+    settings: Settings,
+    agents: Sequence[AgentSpec],
+    podman_uri: str | None,
+    state: OwnerState,
+    progress: Callable[[str], None],
+) -> None:
+    """Make what every agent's sandbox starts from, and start one of each to see that it does.
+
+    Raises SandboxError.
+    """
+    for agent in agents:
+        sandbox = make_sandbox(
+            settings.sandbox,
+            agent=agent.name,
+            executable=agent.executable,
+            image_folder=agent.folder,
+            podman_uri=podman_uri,
+            state=state,
+            options=SandboxOptions(settings.network, settings.memory, settings.pids),
+        )
+        sandbox.prepare(progress)
+        sandbox.start("preflight", _ClosedDoor()).close()
+
+
+class _ClosedDoor:
+    """Stand in for the proxy where no call is made."""
+
+    def listen(self, sock: socket.socket) -> _ClosedDoor:
+        self._sock = sock
+        return self
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

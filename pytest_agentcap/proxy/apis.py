@@ -1,0 +1,85 @@
+"""The wire APIs the proxy knows: which path is which, where a key goes, how an error looks."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+_RECORDED = {
+    "/chat/completions": "chat",
+    "/completions": "completions",
+    "/responses": "responses",
+    "/messages": "messages",
+    "/messages/count_tokens": "messages",
+    "/embeddings": "embeddings",
+}
+_GEMINI = re.compile(r"/v1(?:beta|alpha)?\d*/models/[^/]+:(?:stream)?generateContent/?")
+_VERSION = re.compile(r"/v\d+[a-z0-9]*")
+KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
+
+
+def api_of(method: str, path: str) -> str | None:
+    """Name the recorded API a request speaks, or None when its path is only forwarded."""
+    if method != "POST":
+        return None
+    plain = path.rstrip("/")
+    return "gemini" if _GEMINI.fullmatch(plain) else _RECORDED.get(plain.removeprefix("/v1"))
+
+
+def error_body(api: str | None, status: int, message: str) -> bytes:
+    """Build an error in the shape that the API's own clients parse."""
+    if api == "messages":
+        return json.dumps({"type": "error", "error": {"type": "api_error", "message": message}}).encode()
+    if api == "gemini":
+        return json.dumps({"error": {"code": status, "message": message, "status": "UNAVAILABLE"}}).encode()
+    return json.dumps({"error": {"message": message, "type": "agentcap_error", "code": status}}).encode()
+
+
+class UnsafePath(ValueError):
+    """Say why a request path may not be joined to the upstream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Name the model server: its URL, with or without a path prefix, and the key that only the proxy adds."""
+
+    url: str
+    api_key: str | None = field(default=None, repr=False)
+
+    @property
+    def origin(self) -> str:
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def prefix(self) -> str:
+        return urlsplit(self.url).path.rstrip("/")
+
+    def target(self, path: str, query: str) -> str:
+        """Join a request's raw path to the upstream's own.
+
+        The leading `/v1` is dropped when the upstream's path ends in a version segment such as `/v1` or `/v4`.
+        Raises UnsafePath for anything that could leave the upstream's prefix.
+        """
+        lowered = path.lower()
+        if not path.startswith("/") or "//" in path or "\\" in path or "%2e" in lowered or "%2f" in lowered:
+            raise UnsafePath(f"refused path {path!r}")
+        if any(segment in (".", "..") for segment in path.split("/")):
+            raise UnsafePath(f"refused path {path!r}")
+        last = "/" + self.prefix.rsplit("/", 1)[-1]
+        if _VERSION.fullmatch(last) and (path == "/v1" or path.startswith("/v1/")):
+            path = path[len("/v1") :]
+        return self.prefix + path + (f"?{query}" if query else "")
+
+    def key_header(self, api: str | None) -> tuple[bytes, bytes] | None:
+        """Return the header that carries the key in this API, or None without a key."""
+        if self.api_key is None:
+            return None
+        key = self.api_key.encode()
+        if api == "messages":
+            return b"x-api-key", key
+        if api == "gemini":
+            return b"x-goog-api-key", key
+        return b"authorization", b"Bearer " + key

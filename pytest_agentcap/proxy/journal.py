@@ -1,0 +1,62 @@
+"""The live record of one session: appended before anything goes upstream, and when a response ends or breaks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, encode_frame
+
+
+class JournalError(OSError):
+    """Say that a call could not be recorded, so it must not happen."""
+
+
+class Journal:
+    """Append frames to a session's journal; a write that returned is in the kernel, whatever happens to this process.
+
+    All writes come from the proxy's event loop, so they never interleave.
+    """
+
+    def __init__(self, path: Path, session: dict[str, Any]) -> None:
+        """Create the journal, 0600, with its `SESSION` frame.
+
+        Raises JournalError, or FileExistsError when the session already has one.
+        """
+        self.path = path
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._size = 0
+        self._append(SESSION, session)
+
+    def request(self, head: dict[str, Any], body: bytes) -> None:
+        self._append(REQUEST, head, body)
+
+    def chunk(self, head: dict[str, Any], body: bytes) -> None:
+        self._append(CHUNK, head, body)
+
+    def response(self, head: dict[str, Any], body: bytes) -> None:
+        self._append(RESPONSE, head, body)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _append(self, kind: bytes, head: dict[str, Any], body: bytes = b"") -> None:
+        buffers = encode_frame(kind, head, body)
+        size = sum(map(len, buffers))
+        try:
+            written = os.writev(self._fd, buffers)
+            if written < size:
+                self._write_rest(b"".join(buffers)[written:])
+        except OSError as error:
+            # A torn frame would swallow every later one: take it back, so that what follows stays readable.
+            os.ftruncate(self._fd, self._size)
+            raise JournalError(error.errno, f"cannot record the call: {error.strerror}", str(self.path)) from error
+        self._size += size
+
+    def _write_rest(self, rest: bytes) -> None:
+        view = memoryview(rest)
+        while view:
+            view = view[os.write(self._fd, view) :]

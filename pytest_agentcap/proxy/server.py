@@ -1,0 +1,133 @@
+"""The capture proxy of one worker: uvicorn in a thread, one endpoint per socket that a sandbox hands in."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from pytest_agentcap.proxy.apis import Upstream
+from pytest_agentcap.proxy.client import UpstreamClient
+from pytest_agentcap.proxy.forward import Forwarder
+from pytest_agentcap.proxy.journal import Journal
+from pytest_agentcap.proxy.leases import Lease, Leases, new_token
+
+_T = TypeVar("_T")
+DRAIN_S = 2.0
+JOIN_S = 10.0
+
+
+class Endpoint:
+    """One socket that the proxy answers on."""
+
+    def __init__(self, proxy: CaptureProxy, server: uvicorn.Server, serving: Future[None]) -> None:
+        self._proxy, self._server, self._serving = proxy, server, serving
+
+    def close(self) -> None:
+        self._server.should_exit = True
+        try:
+            self._serving.result(DRAIN_S)
+        except TimeoutError:
+            self._server.force_exit = True
+            self._serving.result(JOIN_S)
+
+
+class CaptureProxy:
+    """Run the proxy's event loop in a thread of its own; every public method may be called from any other thread."""
+
+    def __init__(self, upstream: Upstream, recorded_as: str | None = None) -> None:
+        """Start the proxy; `recorded_as` stands in captures for the upstream's URL, when that is an embedded server."""
+        self.upstream = upstream
+        self._recorded_as = recorded_as or upstream.url
+        self.leases = Leases()
+        self._ready: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(target=self._run, name="agentcap-proxy", daemon=True)
+        self._thread.start()
+        self._loop = self._ready.result()
+
+    def listen(self, sock: socket.socket) -> Endpoint:
+        """Serve a bound socket until the endpoint is closed."""
+        server = uvicorn.Server(self._config())
+        serving = self._submit(server.serve(sockets=[sock]))
+        while not server.started:
+            if serving.done():
+                serving.result()
+                raise RuntimeError("the capture proxy stopped before it listened")
+            threading.Event().wait(0.005)
+        return Endpoint(self, server, serving)
+
+    def grant(self, journal: Path, session: dict[str, Any], on_frame: Callable[[], None], turn: int = 1) -> Lease:
+        """Open a session's journal and let its calls through under a new lease.
+
+        Raises OSError when the journal cannot be made.
+        """
+        token = new_token()
+        lease = self.leases.grant(Journal(journal, {**session, "lease": token}), on_frame, token)
+        lease.turn = turn
+        return lease
+
+    def revoke(self, lease: Lease) -> None:
+        """Take the lease back: give calls in flight up to 2 s, cut the rest as `shutdown`, close the journal."""
+        self.leases.revoke(lease)
+        self._submit(self._drain(lease)).result()
+        lease.journal.close()
+
+    def close(self) -> None:
+        """Stop the event loop and its thread; endpoints must be closed before."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(JOIN_S)
+
+    async def _drain(self, lease: Lease) -> None:
+        deadline = self._loop.time() + DRAIN_S
+        while lease.in_flight and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+        await self._forwarder.cut(lease)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        client = UpstreamClient(secure=self.upstream.url.startswith("https:"))
+        self._stopping = asyncio.Event()
+        self._forwarder = Forwarder(self.upstream, self.leases, client, self._recorded_as)
+        self._app = Starlette(routes=[Route("/{path:path}", endpoint=self._forwarder)])
+        self._ready.set_result(asyncio.get_running_loop())
+        await self._stopping.wait()
+        await client.aclose()
+
+    def _config(self) -> uvicorn.Config:
+        return uvicorn.Config(
+            self._app,
+            interface="asgi3",
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=1,
+        )
+
+    def _submit(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

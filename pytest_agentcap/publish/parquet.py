@@ -1,0 +1,164 @@
+"""A run's captures as one parquet file, written row group by row group."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pytest_agentcap import __version__
+from pytest_agentcap.publish.rows import Row, RunFacts, first_prompt, one_line, strip_revision
+from pytest_agentcap.publish.schema import BODIES, DICTIONARY_COLUMNS, SCHEMA, STATISTICS_COLUMNS
+from pytest_agentcap.runs.captures import CaptureError
+from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.runs.manifest import read_manifest
+from pytest_agentcap.runs.order import order_calls, results_by_session
+
+ROW_GROUP_BYTES = 32 << 20
+_ZSTD_LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetReport:
+    """Tell what was written, and one line for each file of the run that could not be read."""
+
+    path: Path
+    rows: int
+    errors: tuple[str, ...]
+    bytes: int
+
+
+def write_parquet(run: RunDirectory, *, progress: Callable[[int, int], None] | None = None) -> ParquetReport:
+    """Write a run's `captures.parquet`, replacing the last one; it is there as a whole or not at all.
+
+    A call whose request cannot be read has no row, one whose response cannot be read has `{}` in its place; both are
+    among the report's errors. `progress` is told the calls done and their number. Memory stays at one row group.
+    Raises OSError when the file cannot be written.
+    """
+    errors: list[str] = []
+    facts = _read_facts(run, errors)
+    order = order_calls(run, facts.results)
+    errors += order.errors
+    handle, name = tempfile.mkstemp(dir=run.path, prefix=".captures.", suffix=".parquet")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        tasks = _Tasks(_recorded_prompts(facts))
+        with pq.ParquetWriter(
+            temporary,
+            SCHEMA,
+            compression="zstd",
+            compression_level=_ZSTD_LEVEL,
+            use_dictionary=DICTIONARY_COLUMNS,
+            write_statistics=STATISTICS_COLUMNS,
+            write_page_index=True,
+        ) as writer:
+            rows = _write_rows(writer, _read_rows(facts, order.rids, errors, progress), tasks)
+            writer.add_key_value_metadata(_footer(facts, tasks))
+        size = temporary.stat().st_size
+        temporary.replace(run.parquet)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return ParquetReport(run.parquet, rows, tuple(errors), size)
+
+
+def _read_facts(run: RunDirectory, errors: list[str]) -> RunFacts:
+    results, broken = results_by_session(run)
+    errors += broken
+    try:
+        manifest = read_manifest(run)
+    except ValueError as error:
+        errors.append(str(error))
+        manifest = {}
+    return RunFacts(run, manifest, results)
+
+
+def _read_rows(
+    facts: RunFacts, rids: tuple[str, ...], errors: list[str], progress: Callable[[int, int], None] | None
+) -> Iterator[Row]:
+    for done, rid in enumerate(rids, 1):
+        try:
+            row = facts.read_row(rid)
+        except (CaptureError, OSError) as error:
+            errors.append(str(error))
+        else:
+            if row.error:
+                errors.append(row.error)
+            yield row
+        if progress:
+            progress(done, len(rids))
+
+
+def _write_rows(writer: pq.ParquetWriter, rows: Iterator[Row], tasks: _Tasks) -> int:
+    count = pending_bytes = 0
+    pending: list[dict[str, Any]] = []
+    for row in rows:
+        tasks.add(row.values)
+        pending.append(row.values)
+        count += 1
+        pending_bytes += row.body_bytes
+        if pending_bytes >= ROW_GROUP_BYTES:
+            _write_group(writer, pending)
+            pending_bytes = 0
+    if pending:
+        _write_group(writer, pending)
+    return count
+
+
+def _write_group(writer: pq.ParquetWriter, pending: list[dict[str, Any]]) -> None:
+    """Write the pending rows as one row group and forget them."""
+    columns = []
+    for column in SCHEMA:
+        columns.append(pa.array([values[column.name] for values in pending], column.type))
+        if column.name in BODIES:
+            # The copy in Arrow's memory is enough.
+            for values in pending:
+                del values[column.name]
+    pending.clear()
+    writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+
+
+@dataclass(slots=True)
+class _Tasks:
+    """Collect the tasks of the rows as they pass: what a file's footer tells without a look at its rows."""
+
+    prompts_by_id: Mapping[str, str]
+    _turns: dict[tuple[str | None, str], int] = field(default_factory=dict)
+    _prompts: dict[tuple[str | None, str], str | None] = field(default_factory=dict)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        if row["task_id"] is None:
+            return
+        task = (row["corpus"], row["task_id"])
+        self._turns[task] = max(self._turns.get(task, 0), row["turn"] or 0)
+        if task not in self._prompts:
+            self._prompts[task] = self.prompts_by_id.get(row["task_id"]) or first_prompt(row["request"])
+
+    def listed(self) -> list[dict[str, Any]]:
+        return [{"id": key[1], "turns": turns, "prompt": self._prompts[key]} for key, turns in self._turns.items()]
+
+
+def _recorded_prompts(facts: RunFacts) -> dict[str, str]:
+    listed = facts.manifest.get("tasks")
+    records = [*(listed if isinstance(listed, list) else []), *facts.results.values()]
+    found = [(r.get("task_id"), r.get("prompt")) for r in records if isinstance(r, dict)]
+    return {task: one_line(prompt) for task, prompt in found if isinstance(task, str) and isinstance(prompt, str)}
+
+
+def _footer(facts: RunFacts, tasks: _Tasks) -> dict[str, str]:
+    agent, model = facts.manifest.get("agent"), facts.manifest.get("model")
+    return {
+        **({"agent": agent} if isinstance(agent, str) else {}),
+        **({"model": strip_revision(model)} if isinstance(model, str) else {}),
+        "tasks": json.dumps(tasks.listed()),
+        "agentcap_version": __version__,
+        "run_id": facts.run.id,
+    }

@@ -1,0 +1,166 @@
+"""One parquet row from one capture and what its run knows of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_agentcap.conversation.usage import usage_of
+from pytest_agentcap.publish.schema import BODIES, SCHEMA, fit
+from pytest_agentcap.runs.captures import CaptureError, Half, read_half
+from pytest_agentcap.runs.layout import RunDirectory
+
+_FIRST_MODEL = re.compile(rb'\s*\{\s*"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_MODEL_IN_PATH = re.compile(r"/models/([^/:]+):")
+_PROMPT_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Hold one row by column, bodies as UTF-8 bytes; `error` tells why its response could not be read."""
+
+    values: dict[str, Any]
+    error: str | None
+
+    @property
+    def body_bytes(self) -> int:
+        return sum(len(self.values[name]) for name in BODIES)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """Hold what a run's rows share: its manifest, and its results by session."""
+
+    run: RunDirectory
+    manifest: Mapping[str, Any]
+    results: Mapping[str, Mapping[str, Any]]
+
+    def read_row(self, rid: str) -> Row:
+        """Make the row of one call; a response that cannot be read leaves `{}` and the error `unreadable_response`.
+
+        Raises CaptureError or OSError when the request cannot be read.
+        """
+        request = _read_whole(self.run.captures / f"{rid}.request.json")
+        path = self.run.captures / f"{rid}.response.json"
+        try:
+            response, error = _read_whole(path) if path.exists() else None, None
+        except (CaptureError, OSError) as unreadable:
+            response, error = None, str(unreadable)
+        found = self._call(rid, request) | _outcome(request.head, response)
+        if error:
+            found["error"] = "unreadable_response"
+        values = {f.name: found[f.name] if f.name in BODIES else fit(found.get(f.name), f.type) for f in SCHEMA}
+        return Row(values, error)
+
+    def _call(self, rid: str, request: Half) -> dict[str, Any]:
+        head, manifest = request.head, self.manifest
+        result = self.results.get(str(head.get("session")), {})
+        return {
+            # agentcap recorded no other API and did not say so.
+            "api": "chat",
+            **{name: result.get(name) for name in ("agent_version", "corpus", "verdict")},
+            **head,
+            "request_id": rid,
+            "model": strip_revision(self._model(request)),
+            "request": request.text,
+            "provider": manifest.get("provider"),
+            "label": manifest.get("label"),
+            "run_id": self.run.id,
+            "agent": head.get("agent") or result.get("agent") or manifest.get("agent"),
+            "request_headers": _json_or_none(head.get("request_headers")),
+        }
+
+    def _model(self, request: Half) -> str:
+        """Name the model that was asked for: in the body, in the path (Gemini), by the run; empty when nobody knows.
+
+        agentcap's column is never null, so this one is not either.
+        """
+        in_path = _MODEL_IN_PATH.search(str(request.head.get("path")))
+        found = read_model(request.text) or (in_path and in_path[1]) or self.manifest.get("model")
+        return found if isinstance(found, str) else ""
+
+
+def _outcome(request_head: Mapping[str, Any], response: Half | None) -> dict[str, Any]:
+    redacted = request_head.get("redacted")
+    if response is None:
+        return {"response": b"{}", "redacted": redacted}
+    head = response.head
+    usage = usage_of(str(request_head.get("api", "chat")), response)
+    streamed = response.key == "raw"
+    fingerprint = head.get("upstream_fingerprint")
+    served = fingerprint if isinstance(fingerprint, dict) else {}
+    names = ("stream", "status_code", "complete", "error", "first_byte_ms", "duration_ms", "response_bytes", "chunk_ms")
+    return {
+        **{name: head.get(name) for name in names},
+        "response": b'{"stream":true,"raw":%b}' % response.text if streamed else response.text,
+        "served_by": served.get("x_served_by"),
+        "served_build_info": served.get("build_info"),
+        "served_model": served.get("served_model"),
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "response_headers": _json_or_none(head.get("response_headers")),
+        "redacted": redacted + head["redacted"] if _both_int(redacted, head.get("redacted")) else redacted,
+    }
+
+
+def read_model(body: bytes) -> str | None:
+    """Read the model that a request body asks for, None when it names none or is no JSON object."""
+    mentions = body.count(b'"model"')
+    first = _FIRST_MODEL.match(body)
+    if not mentions:
+        return None
+    # A whole parse costs more than all the rest of a row, and most clients write the model first.
+    document = {"model": _parse(first[1])} if first and mentions == 1 else _parse(body)
+    model = document.get("model") if isinstance(document, dict) else None
+    return model if isinstance(model, str) else None
+
+
+def first_prompt(body: bytes) -> str | None:
+    """Read the first user message of a chat request as one line of at most 200 characters."""
+    document = _parse(body)
+    messages = document.get("messages") if isinstance(document, dict) else None
+    for message in messages if isinstance(messages, list) else []:
+        if isinstance(message, dict) and message.get("role") == "user":
+            content = message.get("content")
+            parts = content if isinstance(content, list) else [{"text": content}]
+            texts = [part.get("text") for part in parts if isinstance(part, dict)]
+            return one_line(" ".join(text for text in texts if isinstance(text, str)))
+    return None
+
+
+def one_line(prompt: str) -> str:
+    """Shorten a prompt to what the footer keeps of it."""
+    return " ".join(prompt.split())[:_PROMPT_CHARS]
+
+
+def _read_whole(path: Path) -> Half:
+    half = read_half(path)
+    try:
+        half.text.decode()
+    except UnicodeDecodeError as error:
+        raise CaptureError(f"{path}: not a capture file: {error}") from error
+    return half
+
+
+def strip_revision(model: str) -> str:
+    """Drop `@revision`; a leading `@` is part of the name (`@cf/meta/llama`)."""
+    return model[:1] + model[1:].partition("@")[0]
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _json_or_none(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, separators=(",", ":"))
+
+
+def _both_int(first: Any, second: Any) -> bool:
+    return isinstance(first, int) and isinstance(second, int)

@@ -1,0 +1,120 @@
+"""What a user sees of it: header, JUnit properties, sections of failing tests, the table at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_agentcap.controller import Controller, FinishedRun
+    from pytest_agentcap.session import AgentSession
+
+
+def header(controller: Controller, taken: Sequence[str]) -> list[str]:
+    """Return the lines at the start of a session that runs agents."""
+    settings, key = controller.settings, controller.key
+    agents = ", ".join(f"{agent.name} {agent.version}" for agent in controller.agents)
+    lines = [f"agentcap: {agents} -> {', '.join(settings.models)} at {controller.upstream}"]
+    if key:
+        lines.append(f"agentcap: the upstream's key comes from {key.source}")
+    if settings.sandbox == "host":
+        lines.append("agentcap: sandbox host: agents run on this machine, in a temporary home, with no isolation")
+    else:
+        reach = "the proxy only" if settings.network == "model" else "the internet"
+        lines.append(f"agentcap: sandbox podman, network {settings.network} ({reach})")
+    if taken:
+        names = ", ".join(f"{name} (use --agentcap-{name[2:]})" for name in taken)
+        lines.append(f"agentcap: taken by another plugin or a conftest.py: {names}")
+    return lines
+
+
+def announce(controller: Controller, tests: int) -> str:
+    """Say how much is about to run, before it does."""
+    settings = controller.settings
+    cells = len(controller.agents) * len(settings.models) * settings.trials
+    of = f"{tests // cells} tasks × " if tests % cells == 0 else ""
+    parts = [f"{len(controller.agents)} agents", f"{len(settings.models)} models", f"{settings.trials} trials"]
+    return f"agentcap: {tests} sessions = {of}{' × '.join(parts)}, {settings.turns} turns each"
+
+
+def describe(node: pytest.Item, session: AgentSession) -> None:
+    """Put a session's figures where JUnit and other plugins read them, and what went wrong where a failure shows it."""
+    from pytest_agentcap.outcome import GOOD, report_section
+
+    outcome = session.outcome()
+    plan = session.plan
+    known: dict[str, Any] = {
+        "run_id": plan.run.id,
+        "agent": plan.agent.name,
+        "model": plan.model,
+        "task": plan.task.id,
+        "trial": plan.trial,
+        "turns": len(outcome.turns),
+        "calls": len(outcome.calls),
+        "prompt_tokens": outcome.prompt_tokens,
+        "completion_tokens": outcome.completion_tokens,
+        "verdict": outcome.verdict,
+        "captures": str(plan.run.captures),
+    }
+    old = [each for each in node.user_properties if each[0] not in known]
+    node.user_properties[:] = [*old, *((name, value) for name, value in known.items() if value is not None)]
+    if outcome.verdict not in GOOD:
+        node.add_report_section("call", "agentcap", report_section(outcome))
+
+
+def summary_table(finished: Sequence[FinishedRun]) -> list[str]:
+    """Return the table of runs: agent, model, tasks, calls, tokens, verdicts."""
+    rows = [("agent", "model", "tasks", "sessions", "calls", "tokens in", "tokens out", "verdicts")]
+    for done in finished:
+        results = done.results
+        first = results[0]
+        verdicts = Counter(result["verdict"] for result in results)
+        rows.append(
+            (
+                str(first["agent"]),
+                str(first["model"]),
+                str(len({(result["corpus"], result["task_id"]) for result in results})),
+                str(len(results)),
+                str(sum(result["calls"] for result in results)),
+                _sum(results, "prompt_tokens"),
+                _sum(results, "completion_tokens"),
+                ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items(), key=_by_count)),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    numeric = range(2, 7)
+    return [
+        "  ".join(
+            cell.rjust(width) if column in numeric else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun]) -> None:
+    """Write the table, where everything is, and the command that looks at it; `write(line, **markup)`."""
+    for number, line in enumerate(summary_table(finished)):
+        write(line, bold=number == 0)
+    write("")
+    for done in finished:
+        write(f"run      {done.run.path}")
+        write(f"parquet  {done.parquet or 'none: there were no captures'}")
+    for done in finished:
+        for problem in done.problems:
+            write(f"ERROR    {problem}", red=True)
+        if done.problems:
+            write(f"         the captures are kept; try again with: agentcap export {done.run.path}", red=True)
+    write(f"look at it with: agentcap show {finished[-1].run.path}")
+
+
+def _sum(results: Sequence[dict[str, Any]], key: str) -> str:
+    counted = [result[key] for result in results if result[key] is not None]
+    return str(sum(counted)) if counted else "-"
+
+
+def _by_count(entry: tuple[str, int]) -> tuple[int, str]:
+    return -entry[1], entry[0]

@@ -1,0 +1,103 @@
+"""Where everything of a run lies on disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+FOLDER = ".agentcap"
+_SLUG = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Name the places inside `.agentcap/<agent>-<provider>-<utc>/`."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def captures(self) -> Path:
+        return self.path / "captures"
+
+    @property
+    def sessions(self) -> Path:
+        return self.path / "sessions"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results"
+
+    @property
+    def parquet(self) -> Path:
+        return self.path / "captures.parquet"
+
+    def journal(self, session: str) -> Path:
+        return self.captures / f"{session}.journal"
+
+    def result(self, session: str) -> Path:
+        return self.results / f"{session}.json"
+
+    def output(self, session: str, turn: int, stream: str) -> Path:
+        """Return where a turn's `out` or `err` is kept."""
+        return self.sessions / f"{session}_turn_{turn:02d}.{stream}"
+
+
+def workspace_folder(argument: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder that holds all runs: the argument, else $AGENTCAP_WORKSPACE, else here; in `.agentcap/`."""
+    base = Path(argument or os.environ.get("AGENTCAP_WORKSPACE") or Path.cwd())
+    return base if base.name == FOLDER else base / FOLDER
+
+
+def create_run(folder: Path, agent: str, provider: str, now: datetime | None = None) -> RunDirectory:
+    """Make a run directory that nobody else has; a name that is taken gets `-2`, `-3` and so on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        write_whole(ignore, b"*\n")
+    stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
+    name = f"{_SLUG.sub('-', agent)}-{_SLUG.sub('-', provider)}-{stamp}"
+    ordinal = 1
+    while True:
+        run = RunDirectory(folder / (name if ordinal == 1 else f"{name}-{ordinal}"))
+        try:
+            run.path.mkdir()
+        except FileExistsError:
+            ordinal += 1
+            continue
+        for place in (run.captures, run.sessions, run.results):
+            place.mkdir()
+        return run
+
+
+def find_runs(folder: Path) -> Iterator[RunDirectory]:
+    """Yield the runs of a workspace, oldest name first."""
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if (path / "captures").is_dir():
+                yield RunDirectory(path)
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file that is there as a whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, mode)  # noqa: PTH101 - a plain name, as mkstemp gave it
+        os.replace(name, path)  # noqa: PTH105
+    except BaseException:
+        os.unlink(name)  # noqa: PTH108
+        raise

@@ -1,0 +1,115 @@
+"""What a workspace holds: its runs at a glance, and which run or call somebody means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_agentcap.runs.captures import Capture, find_captures
+from pytest_agentcap.runs.layout import RunDirectory, find_runs
+from pytest_agentcap.runs.manifest import read_manifest
+
+STANDING = frozenset({"captured", "passed"})
+_SHORT_RID = re.compile(r"[0-9a-f]{4,32}")
+
+
+class TargetError(ValueError):
+    """Say what a target does not name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """Tell a run at a glance; `tasks` counts each task and trial once, by its last attempt.
+
+    `finished` is False when a session has no end yet, running or crashed. `fault` tells why its manifest is unreadable.
+    """
+
+    run_id: str
+    path: Path
+    agent: str | None
+    model: str | None
+    provider: str | None
+    upstream: str | None
+    tasks_ok: int
+    tasks: int
+    captures: int
+    finished: bool
+    fault: str | None = None
+
+
+def summarize_runs(folder: Path) -> Iterator[RunSummary]:
+    """Yield the runs of a workspace by name; only manifests and file names are read."""
+    for run in find_runs(folder):
+        yield summarize_run(run)
+
+
+def summarize_run(run: RunDirectory) -> RunSummary:
+    """Read a run's manifest and count its captures."""
+    try:
+        manifest, fault = read_manifest(run), None
+    except (ValueError, OSError) as error:
+        manifest, fault = {}, str(error)
+    tasks = _last_attempts(manifest.get("tasks"))
+    waiting = any(run.captures.glob("*.journal")) or any(_stands(task, manifest) is None for task in tasks)
+    agent, model, provider, upstream = (_text(manifest.get(k)) for k in ("agent", "model", "provider", "upstream"))
+    return RunSummary(
+        run_id=run.id,
+        path=run.path,
+        agent=agent,
+        model=model,
+        provider=provider,
+        upstream=upstream,
+        tasks_ok=sum(_stands(task, manifest) is True for task in tasks),
+        tasks=len(tasks),
+        captures=sum(1 for _ in find_captures(run)),
+        finished=bool(tasks) and not waiting,
+        fault=fault,
+    )
+
+
+def _last_attempts(tasks: Any) -> list[dict[str, Any]]:
+    last: dict[tuple[Any, ...], dict[str, Any]] = {}
+    listed = [task for task in tasks if isinstance(task, dict)] if isinstance(tasks, list) else []
+    for task in sorted(listed, key=lambda task: task.get("attempt") or 1):
+        last[(task.get("corpus"), task.get("task_id"), task.get("trial"))] = task
+    return list(last.values())
+
+
+def _stands(task: dict[str, Any], manifest: dict[str, Any]) -> bool | None:
+    """Tell whether a task came out well, None while that is open; agentcap's manifests count turns instead."""
+    if "verdict" in task:
+        return None if task["verdict"] is None else task["verdict"] in STANDING
+    return bool(task.get("completed_turns") == manifest.get("turns_per_task", 1))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def find_run(folder: Path, target: str) -> RunDirectory | None:
+    """Return the run that a target names: an id in the workspace, a run directory, or its `captures` directory."""
+    path = Path(target)
+    for candidate in (folder / target, path, path.parent if path.name == "captures" else path):
+        if (candidate / "captures").is_dir():
+            return RunDirectory(candidate.resolve())
+    return None
+
+
+def find_call(folder: Path, target: str) -> Capture | None:
+    """Return the call in a workspace whose rid is, or starts with, these four or more hex digits.
+
+    Raises TargetError when several do.
+    """
+    if not _SHORT_RID.fullmatch(target):
+        return None
+    found = [
+        Capture(path.name.removesuffix(".request.json"), run.captures)
+        for run in find_runs(folder)
+        for path in sorted(run.captures.glob(f"{target}*.request.json"))
+    ]
+    if len(found) > 1:
+        raise TargetError(f"{target} is ambiguous: {', '.join(capture.rid for capture in found[:5])}")
+    return found[0] if found else None

@@ -1,0 +1,66 @@
+"""run.json: what a run is, under the names that agentcap's readers know."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_agentcap.runs.layout import RunDirectory, write_whole
+from pytest_agentcap.runs.results import read_result
+
+
+@dataclass(slots=True)
+class Manifest:
+    """Keep a run's manifest in step with its results; only the controller of a test session holds one.
+
+    `facts` come first in the file: agent, model, provider, upstream, turns_per_task, followup, label and versions.
+    """
+
+    run: RunDirectory
+    facts: dict[str, Any]
+    _seen: dict[Path, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+
+    def update(self) -> list[dict[str, Any]]:
+        """Rewrite run.json from the result files and return them; unchanged files are not read again."""
+        for path in self.run.results.glob("*.json"):
+            changed = path.stat().st_mtime_ns
+            if path not in self._seen or self._seen[path][0] != changed:
+                self._seen[path] = (changed, read_result(path))
+        results = sorted(
+            (result for _, result in self._seen.values()),
+            key=lambda r: (r["corpus"], r["index"], r["task_id"], r["trial"], r["attempt"]),
+        )
+        document = {**self.facts, "tasks": [_task(result) for result in results]}
+        write_whole(self.run.manifest, json.dumps(document, indent=2).encode() + b"\n")
+        return results
+
+
+def _task(result: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "task_id": result["task_id"],
+        "prompt": result["prompt"],
+        "session_id": result["session_id"],
+        "completed_turns": result["completed_turns"],
+        "turns": [
+            {"turn": t["turn"], "returncode": t["returncode"], "duration_s": t["duration_s"]} for t in result["turns"]
+        ],
+        **{key: result[key] for key in ("session", "corpus", "trial", "attempt", "verdict", "reason", "calls")},
+    }
+
+
+def read_manifest(run: RunDirectory) -> dict[str, Any]:
+    """Read run.json; a run without one (agentcap writes its own at the end only) is an empty dict.
+
+    Raises ValueError naming the file when it is broken.
+    """
+    try:
+        data = json.loads(run.manifest.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(f"{run.manifest}: not a run manifest: {error}") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{run.manifest}: not a run manifest: no object")
+    return data

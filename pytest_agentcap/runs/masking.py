@@ -1,0 +1,41 @@
+"""Known secret values replaced in what is stored; what travels is never touched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+SHORTEST_SECRET = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Replace byte strings in whole bodies; placeholders are plain ASCII, so JSON stays JSON."""
+
+    replacements: tuple[tuple[bytes, bytes], ...] = ()
+
+    @classmethod
+    def of(cls, secrets: Iterable[str] = (), lease: str | None = None) -> Mask:
+        """Mask secrets by a placeholder that is stable per value, and a session's lease by `<lease>`.
+
+        Values shorter than 8 characters are left alone: they would hit ordinary text.
+        """
+        pairs: list[tuple[bytes, bytes]] = []
+        for secret in sorted({s for s in secrets if len(s) >= SHORTEST_SECRET}, key=len, reverse=True):
+            placeholder = b"agentcap-redacted-" + hashlib.sha256(secret.encode()).hexdigest()[:8].encode()
+            spellings = {secret.encode(), json.dumps(secret)[1:-1].encode()}
+            pairs += [(spelling, placeholder) for spelling in sorted(spellings, key=len, reverse=True)]
+        if lease:
+            pairs.append((lease.encode(), b"<lease>"))
+        return cls(tuple(pairs))
+
+    def apply(self, data: bytes) -> tuple[bytes, int]:
+        """Return the data without its secrets and how many were found."""
+        found = 0
+        for secret, placeholder in self.replacements:
+            hits = data.count(secret)
+            if hits:
+                data, found = data.replace(secret, placeholder), found + hits
+        return data, found

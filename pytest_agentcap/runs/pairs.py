@@ -1,0 +1,158 @@
+"""From a session's journal to its pair files, while the session runs and after a crash alike."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import re
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, Frame, read_frames
+from pytest_agentcap.runs.layout import write_whole
+from pytest_agentcap.runs.masking import Mask
+from pytest_agentcap.runs.verbatim import embed_body, embed_stream
+
+_SERVED_MODEL = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.){1,200})"')
+_FINGERPRINT = {"server": "server", "x_served_by": "x-served-by", "via": "via", "build_info": "x-build-info"}
+
+
+@dataclass(slots=True)
+class PairMaker:
+    """Write the pair files of one journal, each as soon as its frame is whole.
+
+    `advance` may be called from any thread and as often as one likes; each frame is handled once.
+    """
+
+    journal: Path
+    captures: Path
+    secrets: tuple[str, ...] = ()
+    _offset: int = 0
+    _mask: Mask = field(default_factory=Mask)
+    _session: dict[str, Any] = field(default_factory=dict)
+    _pieces: dict[str, list[bytes]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def advance(self) -> None:
+        """Handle what has come since the last call.
+
+        Raises OSError when a file cannot be written; the frame is then tried again at the next call.
+        """
+        with self._lock, self.journal.open("rb") as file:
+            for frame in read_frames(file, self._offset):
+                self._handle(frame)
+                self._offset = frame.end
+
+    def advance_if_possible(self) -> None:
+        """Do the same, but leave what cannot be written now to `finish`, which says why."""
+        with contextlib.suppress(OSError):
+            self.advance()
+
+    def finish(self) -> None:
+        """Handle the rest and delete the journal."""
+        self.advance()
+        self.journal.unlink()
+
+    def _handle(self, frame: Frame) -> None:
+        if frame.kind == SESSION:
+            self._session = dict(frame.head)
+            self._mask = Mask.of(self.secrets, self._session.pop("lease", None))
+        elif frame.kind == REQUEST:
+            self._write_request(frame)
+        elif frame.kind == CHUNK:
+            self._pieces.setdefault(frame.head["request_id"], []).append(frame.body)
+        elif frame.kind == RESPONSE:
+            pieces = self._pieces.get(frame.head["request_id"], [])
+            self._write_response(frame.head, b"".join([*pieces, frame.body]))
+            self._pieces.pop(frame.head["request_id"], None)
+
+    def _write_request(self, frame: Frame) -> None:
+        call, hits = self._masked(frame.head)
+        body, redacted = self._mask.apply(frame.body)
+        head = {
+            "request_id": call["request_id"],
+            "captured_at": call["started_at_ns"] // 1_000_000_000,
+            "upstream_url": call["upstream_url"],
+            "task_id": self._session["task_id"],
+            "turn": call["turn"],
+            **{key: value for key, value in self._session.items() if key != "task_id"},
+            **{key: value for key, value in call.items() if key not in ("request_id", "upstream_url", "turn")},
+            "redacted": redacted + hits,
+        }
+        self._write(call["request_id"], "request", embed_body(head, body))
+
+    def _write_response(self, frame_head: dict[str, Any], wire: bytes) -> None:
+        call, hits = self._masked(frame_head)
+        headers = {name.lower(): value for name, value in call["response_headers"]}
+        body, intact = _decoded(wire, headers.get("content-encoding", ""))
+        body, redacted = self._mask.apply(body)
+        stream = headers.get("content-type", "").startswith("text/event-stream")
+        head = {
+            "request_id": call["request_id"],
+            "captured_at_resp": call["ended_at_ns"] // 1_000_000_000,
+            "stream": stream,
+            "status_code": call["status_code"],
+            "upstream_fingerprint": _fingerprint(headers, body),
+            **{key: value for key, value in call.items() if key not in ("request_id", "status_code")},
+            **({} if intact else {"undecoded": headers["content-encoding"]}),
+            "redacted": redacted + hits,
+        }
+        data = embed_stream(head, body) if stream else embed_body(head, body)
+        self._write(call["request_id"], "response", data)
+
+    def _masked(self, head: dict[str, Any]) -> tuple[dict[str, Any], int]:
+        """Mask a head too: keys travel in query strings and headers."""
+        text, hits = self._mask.apply(json.dumps(head).encode())
+        return (json.loads(text), hits) if hits else (head, 0)
+
+    def _write(self, rid: str, half: str, data: bytes) -> None:
+        write_whole(self.captures / f"{rid}.{half}.json", data, mode=0o600)
+
+
+def _decoded(wire: bytes, encoding: str) -> tuple[bytes, bool]:
+    """Undo a content encoding; a body that broke off or lied about it stays as it was on the wire."""
+    if not encoding or not wire:
+        return wire, True
+    import httpx
+
+    try:
+        return httpx.Response(200, headers={"content-encoding": encoding}, content=wire).content, True
+    except httpx.DecodingError:
+        return wire, False
+
+
+def _fingerprint(headers: dict[str, str], body: bytes) -> dict[str, str]:
+    """Collect what tells which server and model answered, under agentcap's names."""
+    found = {key: headers[name] for key, name in _FINGERPRINT.items() if name in headers}
+    model = _SERVED_MODEL.search(body[:65536])
+    if model:
+        found["served_model"] = model[1].decode("utf-8", "replace")
+    return found
+
+
+def finish_journals(captures: Path, secrets: tuple[str, ...] = ()) -> list[str]:
+    """Make the pairs of every journal that is left in a run; return the names of the sessions it was done for.
+
+    A journal whose writer is alive, which its lock tells, stays: its later calls would be lost with it.
+    """
+    done = []
+    for journal in sorted(captures.glob("*.journal")):
+        pairs = PairMaker(journal, captures, secrets)
+        if _is_being_written(journal):
+            pairs.advance()
+        else:
+            pairs.finish()
+            done.append(journal.name.removesuffix(".journal"))
+    return done
+
+
+def _is_being_written(journal: Path) -> bool:
+    with journal.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -1,0 +1,91 @@
+"""One file per session: how it stands while it runs, and how it ended."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_agentcap.runs.layout import RunDirectory, write_whole
+
+FORMAT = "agentcap-result-1"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResult:
+    """Tell what one turn was asked and how it ended; `duration_s` in seconds, `returncode` None when it was killed."""
+
+    turn: int
+    prompt: str
+    returncode: int | None
+    duration_s: float
+    timed_out: bool
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResult:
+    """Hold what is known of one session; `verdict` is None while it runs. Times are epoch seconds."""
+
+    session: str
+    task_id: str
+    index: int
+    corpus: str
+    source: str
+    trial: int
+    attempt: int
+    agent: str
+    agent_version: str
+    model: str
+    sandbox: str
+    nodeid: str
+    prompt: str
+    started_at: float
+    ended_at: float | None = None
+    verdict: str | None = None
+    reason: str | None = None
+    abort_reason: str | None = None
+    session_id: str | None = None
+    turns: tuple[TurnResult, ...] = ()
+    calls: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    request_ids: tuple[str, ...] = ()
+    graders: tuple[dict[str, Any], ...] = field(default=())
+    notes: tuple[str, ...] = ()
+
+    @property
+    def completed_turns(self) -> int:
+        return sum(turn.returncode == 0 for turn in self.turns)
+
+
+def save_result(run: RunDirectory, result: SessionResult) -> None:
+    """Write a session's result file, replacing the last state of it."""
+    fields = {"format": FORMAT, **asdict(result), "completed_turns": result.completed_turns}
+    write_whole(run.result(result.session), json.dumps(fields, indent=2).encode() + b"\n")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Read a result file of this or a newer version as plain data.
+
+    Raises ValueError naming the file when it is no result.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: not a result file: {error}") from error
+    if not isinstance(data, dict) or not str(data.get("format", "")).startswith("agentcap-result-"):
+        raise ValueError(f"{path}: not a result file: no format key")
+    return data
+
+
+def read_results(run: RunDirectory) -> list[dict[str, Any]]:
+    """Read all results of a run in the order of corpus, task, trial and attempt."""
+    found = [read_result(path) for path in run.results.glob("*.json")]
+    return sorted(found, key=lambda r: (r["corpus"], r["index"], r["task_id"], r["trial"], r["attempt"]))
+
+
+def update_result(path: Path, **changes: Any) -> None:
+    """Change single fields of a result file, whoever wrote it."""
+    write_whole(path, json.dumps({**read_result(path), **changes}, indent=2).encode() + b"\n")

@@ -1,0 +1,52 @@
+"""Bodies embedded in the pair files as the very text that was on the wire."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, NoReturn
+
+
+def _reject(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def is_embeddable(body: bytes) -> bool:
+    """Tell whether a body can stand inside a JSON document unchanged.
+
+    It must be strict UTF-8 without BOM and one JSON value. The parse is what makes embedding safe: unchecked bytes
+    could close the value and forge the envelope around it.
+    """
+    try:
+        json.loads(body.decode("utf-8"), parse_constant=_reject)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def envelope(head: dict[str, Any], key: str, text: bytes) -> bytes:
+    """Build a pair file whose last key holds `text`, a JSON value, byte for byte.
+
+    `body_bytes`, the text's length, is the second key, so that a reader can slice the text without parsing it.
+    """
+    first, *rest = head.items()
+    fields = dict([first, ("body_bytes", len(text)), *rest])
+    return json.dumps(fields, separators=(",", ":"))[:-1].encode() + b',"' + key.encode() + b'":' + text + b"}\n"
+
+
+def embed_body(head: dict[str, Any], body: bytes) -> bytes:
+    """Build a pair file around a request or response body, whatever the body is."""
+    if is_embeddable(body):
+        return envelope(head, "body", body)
+    text = json.dumps({"_unparsed_raw": body.decode("utf-8", "replace")}, ensure_ascii=False).encode()
+    return envelope({**head, "body_base64": base64.b64encode(body).decode()}, "body", text)
+
+
+def embed_stream(head: dict[str, Any], raw: bytes) -> bytes:
+    """Build a pair file around a streamed response's raw text."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        head = {**head, "raw_base64": base64.b64encode(raw).decode()}
+        text = raw.decode("utf-8", "replace")
+    return envelope(head, "raw", json.dumps(text, ensure_ascii=False).encode())

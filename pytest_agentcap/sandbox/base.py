@@ -1,0 +1,105 @@
+"""The seam between a session and the place its agent runs in."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+class SandboxError(Exception):
+    """Say in one line what of the sandbox does not work and what to do about it."""
+
+
+class Endpoint(Protocol):
+    """One listening socket that the capture proxy serves."""
+
+    def close(self) -> None: ...
+
+
+class Doorway(Protocol):
+    """What a sandbox needs of the capture proxy: somebody who serves the socket it has bound."""
+
+    def listen(self, sock: socket.socket) -> Endpoint: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxOptions:
+    """Bound what a sandbox may use: `network` is `model` (the proxy and nothing else) or `open`."""
+
+    network: str = "model"
+    memory: str = "4g"
+    pids: int = 1024
+    cpus: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Tell how one command ended; `exit_code` is None when it was killed at its deadline."""
+
+    exit_code: int | None
+    timed_out: bool
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Describe one command inside a sandbox; its output goes to two host files as it comes."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    stdin: bytes | None
+    stdout: Path
+    stderr: Path
+    timeout_s: float
+
+
+class SandboxSession(Protocol):
+    """One started sandbox: a fresh home and workspace, kept over all turns of a session.
+
+    `home` and `workspace` are paths as the agent sees them, `proxy_origin` is the proxy's `http://host:port` as seen
+    from inside.
+    """
+
+    @property
+    def home(self) -> str: ...
+    @property
+    def workspace(self) -> str: ...
+    @property
+    def proxy_origin(self) -> str: ...
+
+    def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Write one file that the agent's user owns; parent folders are made."""
+
+    def put_tree(self, source: Path, path: str) -> None:
+        """Copy a host folder's content into a folder inside; regular files, folders and links as links."""
+
+    def run(self, command: Command, tick: Callable[[], None]) -> Completed:
+        """Run a command in the workspace; `tick` is called a few times a second and may raise to end it."""
+
+    def stop(self) -> None:
+        """End every process of the agent, TERM then KILL; the files stay readable."""
+
+    def copy_out(self, path: str, into: Path) -> Sequence[str]:
+        """Copy a folder to an empty host folder by the rules of `copyout`; return what was left out, a line each."""
+
+    def close(self) -> None:
+        """Stop and remove everything; safe to call twice."""
+
+
+class Sandbox(Protocol):
+    """An agent's sandbox, shared by the sessions of one worker."""
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        """Build or find what sessions start from (an image, an executable); memoised.
+
+        Raises SandboxError.
+        """
+
+    def start(self, name: str, doorway: Doorway) -> SandboxSession:
+        """Start a session's sandbox; `name` is ASCII and short.
+
+        Raises SandboxError.
+        """

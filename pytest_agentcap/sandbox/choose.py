@@ -1,0 +1,29 @@
+"""The sandbox that the options ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_agentcap.sandbox.base import Sandbox, SandboxOptions
+from pytest_agentcap.sandbox.reaper import OwnerState
+
+
+def make_sandbox(
+    kind: str,
+    *,
+    agent: str,
+    executable: str,
+    image_folder: Path,
+    podman_uri: str | None,
+    state: OwnerState,
+    options: SandboxOptions,
+) -> Sandbox:
+    """Return an agent's sandbox of a kind, `podman` or `host`; nothing is started yet."""
+    if kind == "host":
+        from pytest_agentcap.sandbox.host import HostSandbox
+
+        return HostSandbox(executable, state)
+    from pytest_agentcap.sandbox.podman import PodmanSandbox
+
+    assert podman_uri is not None, "the controller starts podman's service before any session"
+    return PodmanSandbox(agent, image_folder, podman_uri, state, options)

@@ -1,0 +1,169 @@
+"""The sandbox without isolation: a temporary home and workspace on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from pytest_agentcap.sandbox.base import Command, Completed, Doorway, SandboxError
+from pytest_agentcap.sandbox.copyout import CopyLimits, copy_tree
+from pytest_agentcap.sandbox.files import remove_tree
+from pytest_agentcap.sandbox.reaper import SESSION_VARIABLE, OwnerState, end_processes
+
+# Whatever else this process knows (keys, tokens, sockets of other programs) stays here.
+_ALLOWED = ("PATH", "LANG", "TERM", "TZ")
+_ALLOWED_PREFIX = "LC_"
+_BACKLOG = 512
+_TICK_S = 0.1
+_GRACE_S = 2.0
+
+
+class HostSandbox:
+    """Run an agent that is installed on this machine; `executable` is its program, None when none has to be found."""
+
+    def __init__(self, executable: str | None, state: OwnerState, limits: CopyLimits | None = None) -> None:
+        self._executable = executable
+        self._state = state
+        self._limits = limits or CopyLimits()
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        if self._executable is not None and shutil.which(self._executable) is None:
+            raise SandboxError(f"{self._executable} is not on PATH; install it or use --sandbox podman")
+
+    def start(self, name: str, doorway: Doorway) -> HostSession:
+        self.prepare(lambda _line: None)
+        with ExitStack() as stack:
+            # Without the session's name: agents make unix sockets in here, whose paths may have 107 bytes at most.
+            folder = Path(tempfile.mkdtemp(dir=self._state.folder))
+            stack.callback(remove_tree, folder)
+            for part in ("home", "work", "tmp"):
+                (folder / part).mkdir()
+            listener = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            listener.bind(("127.0.0.1", 0))
+            # From here on a connection waits for whoever serves the socket, instead of being refused.
+            listener.listen(_BACKLOG)
+            stack.callback(doorway.listen(listener).close)
+            return HostSession(folder, listener.getsockname()[1], self._state, self._limits, stack.pop_all())
+
+
+class HostSession:
+    """One temporary home and workspace, and the processes that carry this session's marker."""
+
+    def __init__(self, folder: Path, port: int, state: OwnerState, limits: CopyLimits, stack: ExitStack) -> None:
+        self.home = str(folder / "home")
+        self.workspace = str(folder / "work")
+        self.proxy_origin = f"http://127.0.0.1:{port}"
+        self._folder = folder
+        self._state = state
+        self._limits = limits
+        self._stack = stack
+        self._marker = secrets.token_hex(8)
+
+    def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        target = self._inside(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A new file in place of whatever is there: a link that an agent left is replaced, not written through.
+        target.unlink(missing_ok=True)
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+
+    def put_tree(self, source: Path, path: str) -> None:
+        try:
+            shutil.copytree(source, self._inside(path), symlinks=True, ignore=_special_files, dirs_exist_ok=True)
+        except (OSError, shutil.Error) as error:
+            raise SandboxError(f"{source} cannot be copied into the sandbox: {error}") from error
+
+    def run(self, command: Command, tick: Callable[[], None]) -> Completed:
+        started = time.monotonic()
+        with ExitStack() as files:
+            stdin: int | IO[bytes] = subprocess.DEVNULL
+            if command.stdin is not None:
+                stdin = files.enter_context(tempfile.TemporaryFile())
+                stdin.write(command.stdin)
+                stdin.seek(0)
+            stdout = files.enter_context(command.stdout.open("ab"))
+            stderr = files.enter_context(command.stderr.open("ab"))
+            try:
+                process = subprocess.Popen(
+                    list(command.argv),
+                    cwd=self.workspace,
+                    env=self._environment() | dict(command.env) | self._markers(),
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise SandboxError(f"{command.argv[0]} cannot be started: {error}") from error
+            try:
+                timed_out = _wait(process, started + command.timeout_s, tick)
+            finally:
+                self._end_marked()
+                _kill_group(process)
+        return Completed(None if timed_out else process.returncode, timed_out, time.monotonic() - started)
+
+    def stop(self) -> None:
+        self._end_marked()
+
+    def copy_out(self, path: str, into: Path) -> Sequence[str]:
+        return copy_tree(self._inside(path), into, self._limits, trusted=self._folder)
+
+    def close(self) -> None:
+        try:
+            self._end_marked()
+        finally:
+            self._stack.close()
+
+    def _environment(self) -> dict[str, str]:
+        allowed = {
+            name: value for name, value in os.environ.items() if name in _ALLOWED or name.startswith(_ALLOWED_PREFIX)
+        }
+        return allowed | {"HOME": self.home, "TMPDIR": str(self._folder / "tmp")}
+
+    def _markers(self) -> dict[str, str]:
+        return {**self._state.environment(), SESSION_VARIABLE: self._marker}
+
+    def _end_marked(self) -> None:
+        end_processes(SESSION_VARIABLE, self._marker, _GRACE_S)
+
+    def _inside(self, path: str) -> Path:
+        target = Path(self.workspace) / path
+        if not target.is_relative_to(self._folder) or ".." in PurePosixPath(path).parts:
+            raise SandboxError(f"{path} is outside of the sandbox's home and workspace")
+        return target
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: float, tick: Callable[[], None]) -> bool:
+    """Wait for the end of a command; return whether its deadline came first."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(min(_TICK_S, max(0.0, deadline - time.monotonic())))
+            return False
+        tick()
+        if time.monotonic() >= deadline:
+            return True
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End those of a command's process group that have cleared their environment, and with it the marker."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _special_files(folder: str, names: list[str]) -> list[str]:
+    paths = [(name, Path(folder, name)) for name in names]
+    return [name for name, path in paths if not (path.is_symlink() or path.is_dir() or path.is_file())]

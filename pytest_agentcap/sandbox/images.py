@@ -1,0 +1,146 @@
+"""An agent's image: built from its Containerfile when that, or what it copies in, has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from podman.errors import ImageNotFound
+
+from pytest_agentcap.sandbox.base import SandboxError
+from pytest_agentcap.sandbox.files import locked
+from pytest_agentcap.sandbox.reaper import OwnerState, end_processes, state_root
+from pytest_agentcap.sandbox.service import connect, explained, last_line
+
+CONTAINERFILE = "Containerfile"
+HASH_LABEL = "agentcap.containerfile-hash"
+
+_BUILD_VARIABLE = "AGENTCAP_BUILD"
+_STEP = re.compile(r"STEP \d+/\d+: ")
+_TAIL_LINES = 12
+
+
+def ensure_image(
+    name: str,
+    folder: Path,
+    extra_files: Mapping[str, Path],
+    uri: str,
+    state: OwnerState,
+    progress: Callable[[str], None],
+) -> str:
+    """Return the image of agent `name`, built first unless one from the same content is there.
+
+    `folder` holds the Containerfile and is its context, into which `extra_files` are put by their relative paths.
+    Processes that need the same image wait for one build. Raises SandboxError when it cannot be built.
+    """
+    image = f"localhost/agentcap-{name}:latest"
+    wanted = content_hash(folder, extra_files)
+    with locked(state_root() / f"image-{name}.lock"):
+        if _label(image, uri) != wanted:
+            progress(f"building {image}; the first time this takes some minutes")
+            _build(image, wanted, _context(folder, extra_files), state, progress)
+    return image
+
+
+def content_hash(folder: Path, extra_files: Mapping[str, Path]) -> str:
+    """Return the SHA-256 of a Containerfile and of every file of its context.
+
+    Raises SandboxError when there is no Containerfile.
+    """
+    if not (folder / CONTAINERFILE).is_file():
+        raise SandboxError(f"{folder} has no {CONTAINERFILE}: an image cannot be built from it; use --sandbox host")
+    context = _context(folder, extra_files)
+    digest = hashlib.sha256(context.pop(CONTAINERFILE).read_bytes())
+    for relative, path in sorted(context.items()):
+        digest.update(relative.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _context(folder: Path, extra_files: Mapping[str, Path]) -> dict[str, Path]:
+    own = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return own | dict(extra_files)
+
+
+def _label(image: str, uri: str) -> str | None:
+    with explained(f"podman cannot look for {image}"), connect(uri) as client:
+        try:
+            label = client.images.get(image).labels.get(HASH_LABEL)
+        except ImageNotFound:
+            return None
+    return label if isinstance(label, str) else None
+
+
+def _build(
+    image: str, content: str, context: Mapping[str, Path], state: OwnerState, progress: Callable[[str], None]
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="build-", dir=state.folder) as folder:
+        for relative, path in context.items():
+            target = Path(folder, relative)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+        environment = {**os.environ, **state.environment(), _BUILD_VARIABLE: folder}
+        _run_build(image, _build_command(image, content, folder), environment, progress)
+
+
+def _build_command(image: str, content: str, context: str) -> list[str]:
+    # The command line and not podman-py: its `images.build` mounts no volumes, which the CA bundle needs.
+    command = ["podman", "build", "--pull=missing", "--tag", image, "--label", f"{HASH_LABEL}={content}"]
+    if (bundle := _ca_bundle()) is not None:
+        command += ["--volume", f"{bundle}:/run/build-ca/ca.crt:ro"]
+    return [*command, "--file", f"{context}/{CONTAINERFILE}", context]
+
+
+def _ca_bundle() -> Path | None:
+    """Return the host's certificates for downloads during the build: a private authority is known only there."""
+    if sys.platform != "linux":
+        # Builds run in a virtual machine, which does not see the host's files.
+        return None
+    named = (os.environ.get("SSL_CERT_FILE"), os.environ.get("NODE_EXTRA_CA_CERTS"))
+    candidates = [Path(name) for name in (*named, "/etc/ssl/certs/ca-certificates.crt") if name]
+    return next((path.resolve() for path in candidates if path.is_file()), None)
+
+
+def _run_build(image: str, command: list[str], environment: Mapping[str, str], progress: Callable[[str], None]) -> None:
+    step = "the start"
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    try:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise SandboxError("podman is not installed: install it or use --sandbox host") from error
+    with process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                tail.append(line.rstrip())
+                progress(tail[-1])
+                step = tail[-1] if _STEP.search(line) else step
+            process.wait()
+        except BaseException:
+            end_processes(_BUILD_VARIABLE, environment[_BUILD_VARIABLE])
+            raise
+    if process.returncode != 0:
+        raise SandboxError(_failure(image, step, list(tail)))
+
+
+def _failure(image: str, step: str, tail: list[str]) -> str:
+    said = last_line("\n".join(tail))
+    if "debian:bookworm-slim" in said and re.search(r"registry|dial tcp|no such host|pull|resolv", said):
+        return f"{image} cannot be built without its base image: make that with tools/offline-base-image ({said})"
+    return f"{image} cannot be built: failed at {step}: " + " | ".join(line for line in tail if line)

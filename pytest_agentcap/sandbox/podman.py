@@ -1,0 +1,269 @@
+"""The sandbox that isolates: one container per session, with the proxy as its only way out."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from podman import PodmanClient
+from podman.errors import NotFound
+
+from pytest_agentcap.sandbox.base import Command, Completed, Doorway, SandboxError, SandboxOptions
+from pytest_agentcap.sandbox.container_files import ContainerFiles
+from pytest_agentcap.sandbox.copyout import CopyLimits
+from pytest_agentcap.sandbox.egress import (
+    RELAY_PORT,
+    RELAY_USER,
+    SOCKET_FOLDER,
+    bind_socket,
+    ready_command,
+    relay_command,
+)
+from pytest_agentcap.sandbox.execution import Execution
+from pytest_agentcap.sandbox.files import remove_tree
+from pytest_agentcap.sandbox.images import ensure_image
+from pytest_agentcap.sandbox.reaper import AGENT_LABEL, OWNER_LABEL, SESSION_LABEL, OwnerState
+from pytest_agentcap.sandbox.service import connect, explained
+
+HOME = "/home/agent"
+WORKSPACE = "/work"
+
+_USER = "agent"
+_NETWORKS = {"model": "none", "open": "bridge"}
+_CPU_PERIOD_US = 100_000
+_TICK_S = 0.1
+_READY_S = 30.0
+_END_S = 10.0
+# Everything that the agent's user may signal: all of the session but the relay and the container's first process.
+_END_ALL = """kill -s TERM -- -1
+i=0
+while [ "$i" -lt 20 ] && kill -s 0 -- -1; do i=$((i + 1)); sleep 0.1; done
+kill -s KILL -- -1
+exit 0"""
+_RUNTIME_TROUBLE = re.compile(r"rlimit|cgroup|OCI|crun|runc|sd-bus", re.IGNORECASE)
+
+
+class PodmanSandbox:
+    """Start containers from one agent's image; `uri` is the podman service's, `extra_files` join the build context."""
+
+    def __init__(
+        self,
+        agent: str,
+        image_folder: Path,
+        uri: str,
+        state: OwnerState,
+        options: SandboxOptions,
+        extra_files: Mapping[str, Path] | None = None,
+        limits: CopyLimits | None = None,
+    ) -> None:
+        if options.network not in _NETWORKS:
+            raise SandboxError(f"network {options.network!r} is not known: use {' or '.join(_NETWORKS)}")
+        self._agent = agent
+        self._image_folder = image_folder
+        self._extra_files = extra_files or {}
+        self._uri = uri
+        self._state = state
+        self._options = options
+        self._limits = limits or CopyLimits()
+        self._image: str | None = None
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        self._prepared(progress)
+
+    def start(self, name: str, doorway: Doorway) -> PodmanSession:
+        image = self._prepared(lambda _line: None)
+        with ExitStack() as stack:
+            folder = self._socket_folder()
+            stack.callback(remove_tree, folder)
+            listener = stack.enter_context(bind_socket(folder))
+            stack.callback(doorway.listen(listener).close)
+            client = stack.enter_context(connect(self._uri))
+            container = self._create(client, image, name, folder)
+            stack.callback(_remove, client, container)
+            session = PodmanSession(client, container, self._limits, stack.pop_all())
+        try:
+            session.open()
+        except BaseException as error:
+            try:
+                session.close()
+            except (SandboxError, OSError) as trouble:
+                error.add_note(f"cleaning up after it failed as well: {trouble}")
+            raise
+        return session
+
+    def _prepared(self, progress: Callable[[str], None]) -> str:
+        if self._image is None:
+            self._image = ensure_image(
+                self._agent, self._image_folder, self._extra_files, self._uri, self._state, progress
+            )
+        return self._image
+
+    def _socket_folder(self) -> Path:
+        worker = self._state.folder / f"w{os.getpid()}"
+        worker.mkdir(mode=0o700, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=worker))
+        folder.chmod(0o755)
+        return folder
+
+    def _create(self, client: PodmanClient, image: str, name: str, socket_folder: Path) -> str:
+        mount: dict[str, Any] = {
+            "type": "bind",
+            "source": str(socket_folder),
+            "target": SOCKET_FOLDER,
+            "read_only": True,
+        }
+        if _selinux_enforces():
+            mount["relabel"] = "Z"
+        limits: dict[str, Any] = {"mem_limit": self._options.memory, "pids_limit": self._options.pids}
+        if self._options.cpus is not None:
+            limits |= {"cpu_period": _CPU_PERIOD_US, "cpu_quota": int(self._options.cpus * _CPU_PERIOD_US)}
+        with explained("podman cannot make a container"):
+            container = client.containers.create(
+                image,
+                relay_command(),
+                name=f"agentcap-{name}-{secrets.token_hex(4)}",
+                user=RELAY_USER,
+                environment={"HOME": HOME},
+                cap_drop=["all"],
+                # podman-py 5.8 hands `security_opt` on as SELinux options, where "no-new-privileges" does nothing.
+                no_new_privileges=True,
+                network_mode=_NETWORKS[self._options.network],
+                # The host's proxy variables may hold a password, and mean nothing in here.
+                use_config_proxy=False,
+                labels={OWNER_LABEL: self._state.id, SESSION_LABEL: name, AGENT_LABEL: self._agent},
+                mounts=[mount],
+                **limits,
+            )
+        return str(container.id)
+
+
+class PodmanSession:
+    """One container: its first process is the relay, each turn is an exec by the agent's user."""
+
+    home = HOME
+    workspace = WORKSPACE
+    proxy_origin = f"http://127.0.0.1:{RELAY_PORT}"
+
+    def __init__(self, client: PodmanClient, container: str, limits: CopyLimits, stack: ExitStack) -> None:
+        self._client = client
+        self._container = container
+        self._limits = limits
+        self._stack = stack
+        self._files = ContainerFiles(client.api, container)
+
+    def open(self) -> None:
+        """Start the container and wait until the proxy can be reached from inside. Raises SandboxError."""
+        try:
+            self._post("start", "podman cannot start a container")
+        except SandboxError as error:
+            if _RUNTIME_TROUBLE.search(str(error)):
+                raise SandboxError(
+                    f"{error}; run tools/configure-podman as root, or set CONTAINERS_CONF to a file "
+                    "with the settings in docs/capture.md"
+                ) from error
+            raise
+        code, said = self._quietly(ready_command(), _READY_S)
+        if code != 0:
+            reason = said or "the relay does not come up"
+            raise SandboxError(f"the proxy cannot be reached from inside the container: {reason}")
+
+    def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        self._files.put(PurePosixPath(WORKSPACE) / path, data, mode)
+
+    def put_tree(self, source: Path, path: str) -> None:
+        self._files.put_tree(source, PurePosixPath(WORKSPACE) / path)
+
+    def run(self, command: Command, tick: Callable[[], None]) -> Completed:
+        started = time.monotonic()
+        argv = list(command.argv)
+        if command.stdin is not None:
+            stdin = f"/tmp/agentcap-{secrets.token_hex(8)}"
+            self.put(stdin, command.stdin, 0o600)
+            argv = ["sh", "-c", 'exec <"$0" && rm -f "$0" && exec "$@"', stdin, *argv]
+        with command.stdout.open("ab", buffering=0) as stdout, command.stderr.open("ab", buffering=0) as stderr:
+            execution = Execution.start(
+                self._client.api, self._container, argv, command.env, _USER, WORKSPACE, stdout, stderr
+            )
+            try:
+                timed_out = _wait(execution, started + command.timeout_s, tick)
+                code = None if timed_out else execution.exit_code()
+            except BaseException as error:
+                try:
+                    self._end_turn(execution)
+                except SandboxError as trouble:
+                    error.add_note(f"ending the agent's processes failed as well: {trouble}")
+                raise
+            if timed_out:
+                self._end_turn(execution)
+        return Completed(code, timed_out, time.monotonic() - started)
+
+    def stop(self) -> None:
+        self._end_agent()
+        self._kill()
+
+    def copy_out(self, path: str, into: Path) -> Sequence[str]:
+        return self._files.copy_out(PurePosixPath(WORKSPACE) / path, into, self._limits)
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _end_turn(self, execution: Execution) -> None:
+        self._end_agent()
+        # What the agent said last is still on its way.
+        execution.wait(_END_S)
+
+    def _end_agent(self) -> None:
+        """End all of the agent's processes, or the whole container when no process can be started to do it."""
+        try:
+            ended = self._quietly(["sh", "-c", f"{{ {_END_ALL}; }} 2>/dev/null"], _END_S)[0] == 0
+        except SandboxError:
+            ended = False
+        if not ended:
+            self._kill()
+
+    def _kill(self) -> None:
+        self._post("kill", "podman cannot end a container", accepted=(404, 409))
+
+    def _quietly(self, argv: Sequence[str], timeout_s: float) -> tuple[int | None, str]:
+        said = io.BytesIO()
+        execution = Execution.start(self._client.api, self._container, argv, {}, _USER, "/", said, said)
+        code = execution.exit_code() if execution.wait(timeout_s) else None
+        return code, " ".join(said.getvalue().decode(errors="replace").split())
+
+    def _post(self, action: str, doing: str, accepted: tuple[int, ...] = ()) -> None:
+        with explained(doing):
+            answer = self._client.api.post(f"/containers/{self._container}/{action}")
+            if answer.status_code not in accepted:
+                answer.raise_for_status()
+
+
+def _wait(execution: Execution, deadline: float, tick: Callable[[], None]) -> bool:
+    """Wait for the end of a command; return whether its deadline came first."""
+    while not execution.wait(min(_TICK_S, max(0.0, deadline - time.monotonic()))):
+        tick()
+        if time.monotonic() >= deadline:
+            return True
+    return False
+
+
+def _remove(client: PodmanClient, container: str) -> None:
+    with explained("podman cannot remove a container"):
+        try:
+            client.api.delete(
+                f"/containers/{container}", params={"force": True, "v": True, "timeout": 0}
+            ).raise_for_status()
+        except NotFound:
+            return
+
+
+def _selinux_enforces() -> bool:
+    switch = Path("/sys/fs/selinux/enforce")
+    return switch.exists() and switch.read_text().strip() == "1"

@@ -1,0 +1,290 @@
+"""One agent's session: its turns, its calls, its workspace, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_agentcap.agents.commands import agent_files, turn_command
+from pytest_agentcap.agents.output import read_reply, read_session_id
+from pytest_agentcap.conversation.usage import usage_of
+from pytest_agentcap.corpus.task import Task
+from pytest_agentcap.grading.base import GraderError, GraderInput, GraderResult
+from pytest_agentcap.grading.combine import run_graders
+from pytest_agentcap.outcome import Outcome, Turn, judge, total_tokens
+from pytest_agentcap.plan import SessionPlan, Surroundings
+from pytest_agentcap.runs.captures import Capture, CaptureError
+from pytest_agentcap.runs.layout import RunDirectory, write_whole
+from pytest_agentcap.runs.masking import Mask
+from pytest_agentcap.runs.pairs import PairMaker
+from pytest_agentcap.runs.results import SessionResult, TurnResult, save_result
+from pytest_agentcap.sandbox.base import SandboxError, SandboxSession
+
+if TYPE_CHECKING:
+    from pytest_agentcap.proxy.leases import Call, Lease
+
+_OUTPUT_READ = 16 << 20
+
+
+@dataclass(slots=True)
+class _Open:
+    box: SandboxSession
+    lease: Lease
+    pairs: PairMaker
+
+
+class AgentSession:
+    """Drive one agent through the turns of one session.
+
+    `run` may be called with a task, which runs all turns, stops the agent and grades; or with prompts, one by one,
+    which keeps the session open for more. The sandbox starts with the first of them.
+    """
+
+    def __init__(self, plan: SessionPlan, around: Surroundings) -> None:
+        self.plan = plan
+        self._around = around
+        self._opened: _Open | None = None
+        self._turns: list[Turn] = []
+        self._graders: tuple[GraderResult, ...] = ()
+        self._session_id: str | None = None
+        self._abort: str | None = None
+        self._infra: str | None = None
+        self._grader_error: str | None = None
+        self._notes: list[str] = []
+        self._started = time.time()
+        self._ended: float | None = None
+        self._busy = False
+        self._frozen: dict[int, Path] = {}
+        self._tokens: dict[str, tuple[int | None, int | None]] = {}
+        self._save(None)
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        return tuple(self._turns)
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        return tuple(self._opened.lease.calls) if self._opened else ()
+
+    @property
+    def workspace(self) -> Path:
+        """Return a copy of the workspace as it is now, on this machine; the agent cannot reach it.
+
+        Raises SandboxError when the session has no sandbox (yet).
+        """
+        if self._opened is None:
+            raise SandboxError("the session has no workspace: its sandbox was not started")
+        turn = len(self._turns)
+        if turn not in self._frozen:
+            place = self._around.scratch / f"workspace-{turn}"
+            place.mkdir(parents=True)
+            self._notes += self._opened.box.copy_out(self._opened.box.workspace, place)
+            self._frozen[turn] = place
+        return self._frozen[turn]
+
+    def run(self, task: Task | str) -> Outcome:
+        """Run a task to its end, or one more prompt; what breaks is in the outcome's verdict and reason."""
+        self._busy = True
+        try:
+            if isinstance(task, str):
+                self._open()
+                self._turn(task, self.plan.timeout_s(self.plan.task))
+            else:
+                self._run_task(task)
+        except (SandboxError, OSError) as error:
+            self._infra = self._infra or str(error)
+        self._busy = False
+        outcome = self.outcome()
+        self._save(outcome)
+        return outcome
+
+    def outcome(self) -> Outcome:
+        """Return how the session stands now."""
+        fault = self._opened.lease.fault if self._opened else None
+        verdict, reason = judge(
+            self._turns, self.calls, self._infra or fault, self._abort, self._graders, self._grader_error
+        )
+        return Outcome(
+            verdict=verdict,
+            reason=reason,
+            turns=self.turns,
+            calls=self.calls,
+            graders=self._graders,
+            run=self.plan.run,
+            session=self.plan.claim.session,
+            tokens=dict(self._tokens),
+            abort_reason=self._abort,
+            freeze=lambda: self.workspace,
+        )
+
+    def stop(self) -> None:
+        """End the agent, then its calls, and make their pair files; further turns are not possible."""
+        if self._ended is not None:
+            return
+        self._ended = time.time()
+        if self._opened is None:
+            return
+        try:
+            self._opened.box.stop()
+        finally:
+            self._around.proxy.revoke(self._opened.lease)
+            try:
+                self._opened.pairs.finish()
+            except OSError as error:
+                self._infra = self._infra or f"captures cannot be written: {error}"
+            self._tokens = _count_tokens(self.plan.run, [call.rid for call in self.calls])
+
+    def close(self) -> None:
+        """Stop, save and remove the sandbox, whatever happened; a turn that was broken off makes the verdict `infra`."""
+        if self._busy:
+            self._infra = self._infra or "the session was interrupted"
+        try:
+            self.stop()
+        finally:
+            try:
+                self._save(self.outcome())
+            finally:
+                if self._opened:
+                    self._opened.box.close()
+
+    def _open(self) -> None:
+        if self._opened is not None:
+            return
+        plan, around = self.plan, self._around
+        around.sandbox.prepare(lambda line: None)
+        pairs = PairMaker(plan.run.journal(plan.claim.session), plan.run.captures, plan.secrets)
+        lease = around.proxy.grant(pairs.journal, plan.head(), lambda: around.pairs.notify(pairs))
+        try:
+            box = around.sandbox.start(plan.claim.session, around.proxy)
+        except BaseException:
+            around.proxy.revoke(lease)
+            pairs.finish()
+            raise
+        self._opened = _Open(box, lease, pairs)
+        if plan.workspace:
+            box.put_tree(plan.workspace, box.workspace)
+        for path, data in agent_files(plan.agent, plan.model, box, lease.token):
+            box.put(path, data)
+
+    def _run_task(self, task: Task) -> None:
+        scripted = self._around.scripted
+        if scripted:
+            scripted.learn(task)
+        try:
+            self._open()
+            self._run_turns(task)
+            self.stop()
+            if self.outcome().verdict == "captured":
+                self._grade(task)
+        finally:
+            if scripted:
+                scripted.forget(task)
+
+    def _run_turns(self, task: Task) -> None:
+        prompts = list(task.prompts)
+        total = max(len(prompts), self.plan.turns)
+        for number in range(1, total + 1):
+            prompt = prompts[number - 1] if number <= len(prompts) else self.plan.followup.prompt(number)
+            if number > 1 and self._session_id is None:
+                self._abort = "no-session-id"
+                return
+            turn = self._turn(prompt, self.plan.timeout_s(task))
+            kind = "initial" if number == 1 else "follow-up"
+            if turn.timed_out:
+                self._abort = f"{kind}-turn-timeout"
+            elif turn.returncode != 0:
+                self._abort = f"{kind}-turn-failed"
+            if self._abort:
+                return
+
+    def _turn(self, prompt: str, timeout_s: float) -> Turn:
+        assert self._opened is not None
+        box, lease = self._opened.box, self._opened.lease
+        number = len(self._turns) + 1
+        lease.turn = number
+        agent, run, name = self.plan.agent, self.plan.run, self.plan.claim.session
+        stdout, stderr = run.output(name, number, "out"), run.output(name, number, "err")
+        command, self._session_id = turn_command(
+            agent, self.plan.model, box, lease.token, prompt, number, self._session_id
+        )
+        completed = box.run(
+            replace(command, stdout=stdout, stderr=stderr, timeout_s=timeout_s), lambda: self._around.on_change(self)
+        )
+        out, err = self._read_output(stdout), self._read_output(stderr)
+        if self._session_id is None:
+            self._session_id = read_session_id(agent.session, out, err)
+        turn = Turn(
+            number,
+            prompt,
+            read_reply(agent.reply, out),
+            completed.exit_code,
+            completed.timed_out,
+            round(completed.duration_s, 3),
+            err,
+        )
+        self._turns.append(turn)
+        self._save(None)
+        return turn
+
+    def _read_output(self, path: Path) -> str:
+        """Return the agent's output, without secrets, as it then also lies on disk."""
+        assert self._opened is not None
+        mask = Mask.of(self.plan.secrets, self._opened.lease.token)
+        masked, hits = mask.apply(path.read_bytes())
+        if hits:
+            write_whole(path, masked)
+        return masked[-_OUTPUT_READ:].decode("utf-8", "replace")
+
+    def _grade(self, task: Task) -> None:
+        if not self.plan.graders:
+            return
+        given = GraderInput(
+            input=task.prompt if len(task.prompts) == 1 else task.prompts,
+            output=self._turns[-1].reply,
+            hint=task.hint,
+            metadata=dict(task.metadata),
+            cwd=self.workspace,
+            task_id=task.id,
+            turns=len(self._turns),
+        )
+        try:
+            self._graders = run_graders(self.plan.graders, given)
+        except GraderError as error:
+            self._grader_error = str(error)
+
+    def _save(self, outcome: Outcome | None) -> None:
+        plan = self.plan
+        result = SessionResult(
+            **plan.identity(),
+            started_at=round(self._started, 3),
+            ended_at=round(self._ended, 3) if self._ended else None,
+            verdict=outcome.verdict if outcome else None,
+            reason=outcome.reason if outcome else None,
+            abort_reason=self._abort,
+            session_id=self._session_id,
+            turns=tuple(
+                TurnResult(t.number, t.prompt, t.returncode, t.duration_s, t.timed_out, t.reply) for t in self._turns
+            ),
+            calls=len(self.calls),
+            prompt_tokens=total_tokens(self._tokens, 0),
+            completion_tokens=total_tokens(self._tokens, 1),
+            request_ids=tuple(call.rid for call in self.calls),
+            graders=tuple(asdict(each) for each in self._graders),
+            notes=tuple(self._notes),
+        )
+        save_result(plan.run, result)
+
+
+def _count_tokens(run: RunDirectory, rids: list[str]) -> dict[str, tuple[int | None, int | None]]:
+    """Read what the upstream reported for each call: prompt and completion tokens, None where it told nothing."""
+    found: dict[str, tuple[int | None, int | None]] = {}
+    for rid in rids:
+        capture = Capture(rid, run.captures)
+        try:
+            usage = usage_of(capture.request.head["api"], capture.response)
+        except (CaptureError, FileNotFoundError):
+            continue
+        found[rid] = usage.prompt_tokens, usage.completion_tokens
+    return found
