@@ -19,7 +19,14 @@ from pytest_agentcap.runs.layout import RunDirectory, find_runs, workspace_folde
 from pytest_agentcap.runs.listing import TargetError, find_call, find_run, summarize_run, summarize_runs
 from pytest_agentcap.text import printable, reindent
 
-_KEY_VARIABLES = ("AGENTCAP_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY")
+_KEY_VARIABLES = (
+    "AGENTCAP_API_KEY",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "GEMINI_API_KEY",
+)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 

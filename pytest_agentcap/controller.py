@@ -171,9 +171,7 @@ def _finish_run(manifest: Manifest, secrets: tuple[str, ...]) -> FinishedRun | N
 def _close_results(run: RunDirectory) -> None:
     """Give a verdict to the sessions whose worker died: that is never the agent's failure."""
     for path in run.results.glob("*.json"):
-        if path.stat().st_size == 0:
-            path.unlink()
-        elif read_result(path)["verdict"] is None:
+        if read_result(path)["verdict"] is None:
             update_result(path, verdict="infra", reason="the worker that ran the session died")
 
 

@@ -171,7 +171,6 @@ def agent_session(
     from pytest_agentcap.live import LiveStatus
     from pytest_agentcap.plan import SessionPlan, Surroundings
     from pytest_agentcap.reporting import describe
-    from pytest_agentcap.runs.claims import claim_session
     from pytest_agentcap.session import AgentSession
 
     config, node = request.config, request.node
@@ -181,7 +180,6 @@ def agent_session(
         agent=agent,
         model=model,
         run=capture_run,
-        claim=claim_session(capture_run, task.id, trial, node.nodeid),
         nodeid=node.nodeid,
         task=task,
         trial=trial,
@@ -196,7 +194,7 @@ def agent_session(
     )
     live = LiveStatus(state.folder)
     around = Surroundings(agent_sandbox, capture_proxy, _capturing.pairs, _capturing.scripted, tmp_path, live.show)
-    session = AgentSession(plan, around)
+    session = AgentSession(plan.claimed(), around)
     try:
         yield session
     finally:

@@ -90,9 +90,7 @@ class Option:
 OPTIONS = (
     Option("agent", "run corpora with this agent: a name, or the path of an agent.toml", repeatable=True),
     Option("model", "ask for this model", _model, "ID", repeatable=True),
-    Option(
-        "upstream", "the model server: a URL, or 'scripted' (the default when there is no --model)", _upstream
-    ),
+    Option("upstream", "the model server: a URL, or 'scripted' (the default when there is no --model)", _upstream),
     Option("api-key", "the upstream's key; stays on this machine (environment: AGENTCAP_API_KEY)", metavar="KEY"),
     Option("turns", "turns per session (default 1)", _count, "N"),
     Option("followup", "what is said from the second turn on: continue, templates", _one_of("continue", "templates")),

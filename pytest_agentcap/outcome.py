@@ -153,11 +153,11 @@ def report_section(outcome: Outcome) -> str:
     if not outcome.calls:
         lines.append("  (none)")
     for turn in outcome.turns[-1:]:
-        said = turn.stderr.splitlines()[-_SHOWN_LINES:]
+        said = turn.stderr.splitlines()[-_SHOWN_LINES:] or ["(none)"]
         lines += [
             "",
             f"last stderr lines of turn {turn.number}:",
-            *(f"  {printable(line)}" for line in said or ["(none)"]),
+            *(f"  {printable(line)}" for line in said),
         ]
     lines += ["", f"captures: {outcome.run.captures}", f"logs:     {outcome.run.sessions}/{outcome.session}_turn_*"]
     return "\n".join(line.rstrip() for line in lines)

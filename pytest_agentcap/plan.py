@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.grading.base import Grader
-from pytest_agentcap.runs.claims import Claim
+from pytest_agentcap.runs.claims import UNCLAIMED, Claim, possible_claims
 from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.runs.results import SessionResult, create_result
 from pytest_agentcap.runs.writer import PairWriter
 from pytest_agentcap.sandbox.base import Sandbox
 
@@ -31,7 +33,6 @@ class SessionPlan:
     agent: AgentSpec
     model: str
     run: RunDirectory
-    claim: Claim
     nodeid: str
     task: Task
     trial: int
@@ -43,6 +44,15 @@ class SessionPlan:
     secrets: tuple[str, ...]
     workspace: Path | None
     label: str | None
+    claim: Claim = UNCLAIMED
+
+    def claimed(self) -> SessionPlan:
+        """Return the plan under a name that no other session of the run has; its result file is there from now on."""
+        for claim in possible_claims(self.run, self.task.id, self.trial, self.nodeid):
+            plan = replace(self, claim=claim)
+            if create_result(self.run, SessionResult(**plan.identity(), started_at=round(time.time(), 3))):
+                return plan
+        raise AssertionError("claims never end")
 
     def head(self) -> dict[str, Any]:
         """Return what every capture of the session says about it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pytest_agentcap.distributed import WorkerStart, is_worker, take_over
 from pytest_agentcap.fixtures import SETTINGS
 from pytest_agentcap.options import Settings, add_long_options, add_short_options
 
-_TAKEN: pytest.StashKey[list[str]] = pytest.StashKey()
+_TAKEN: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,7 +53,7 @@ def _register(config: pytest.Config, settings: Settings) -> None:
         controller = Controller.of(settings, config)
     except AgentError as error:
         raise pytest.UsageError(f"--agent: {error}") from error
-    hooks = ControllerHooks(controller, config, config.stash.get(_TAKEN, []))
+    hooks = ControllerHooks(controller, config, config.stash[_TAKEN])
     config.pluginmanager.register(hooks, "agentcap-controller")
     if config.pluginmanager.hasplugin("dsession") or config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(WorkerStart(), "agentcap-worker-start")

@@ -58,7 +58,6 @@ class AgentSession:
         self._busy = False
         self._frozen: dict[int, Path] = {}
         self._tokens: dict[str, tuple[int | None, int | None]] = {}
-        self._save(None)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -137,7 +136,7 @@ class AgentSession:
             self._tokens = _count_tokens(self.plan.run, [call.rid for call in self.calls])
 
     def close(self) -> None:
-        """Stop, save and remove the sandbox, whatever happened; a turn that was broken off makes the verdict `infra`."""
+        """Stop, save and remove the sandbox whatever happened; a turn that was broken off makes it `infra`."""
         if self._busy:
             self._infra = self._infra or "the session was interrupted"
         try:

@@ -44,21 +44,24 @@ class Forwarder:
         api = api_of(method, path)
         lease = self._leases.find(token)
         if lease is None:
-            return await _answer(send, 403, error_body(api, 403, "this address has no valid lease"))
+            await _answer(send, 403, error_body(api, 403, "this address has no valid lease"))
+            return
         try:
             query = scope["query_string"].decode("latin-1")
             target = self._upstream.target(path, query)
         except UnsafePath as error:
-            return await _answer(send, 400, error_body(api, 400, str(error)))
+            await _answer(send, 400, error_body(api, 400, str(error)))
+            return
         started_at_ns, started = time.time_ns(), time.perf_counter()
         try:
             body = await _read_body(receive)
         except ClientGone:
-            return None
+            return
         headers = self._request_headers(scope["headers"], api)
         exchange = _Exchange(self._client, method, self._upstream.origin + target, headers, body, started)
         if api is None:
-            return await exchange.relay(receive, send)
+            await exchange.relay(receive, send)
+            return
         call = Call(uuid.uuid4().hex, api, lease.turn, len(lease.calls) + 1, started_at_ns)
         lease.calls.append(call)
         head = {
@@ -78,7 +81,8 @@ class Forwarder:
             lease.journal.request(head, body)
         except JournalError as error:
             call.status, call.error, lease.fault = 507, "unrecorded", str(error)
-            return await _answer(send, 507, error_body(api, 507, f"agentcap: {error}"))
+            await _answer(send, 507, error_body(api, 507, f"agentcap: {error}"))
+            return
         lease.on_frame()
         await self._recorded(lease, call, exchange, receive, send)
 

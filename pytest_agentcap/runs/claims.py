@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pytest_agentcap.runs.layout import RunDirectory
@@ -19,8 +19,11 @@ class Claim:
     attempt: int
 
 
-def claim_session(run: RunDirectory, task_id: str, trial: int, nodeid: str) -> Claim:
-    """Reserve the result file of a session: `<task id>[-t2][-a2]`.
+UNCLAIMED = Claim("", 0)
+
+
+def possible_claims(run: RunDirectory, task_id: str, trial: int, nodeid: str) -> Iterator[Claim]:
+    """Yield claims `<task id>[-t2][-a2]` to try in order; asking for the next one means that the last was taken.
 
     The same test again is a higher attempt; another test over a task of the same id gets a hash of its node id.
     """
@@ -29,19 +32,8 @@ def claim_session(run: RunDirectory, task_id: str, trial: int, nodeid: str) -> C
     attempt = 1
     while True:
         name = base if attempt == 1 else f"{base}-a{attempt}"
-        try:
-            os.close(os.open(run.result(name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-            return Claim(name, attempt)
-        except FileExistsError:
-            if base != other and not _is_of(run, name, nodeid):
-                base, attempt = other, 1
-            else:
-                attempt += 1
-
-
-def _is_of(run: RunDirectory, name: str, nodeid: str) -> bool:
-    try:
-        return read_result(run.result(name))["nodeid"] == nodeid
-    except (ValueError, KeyError):
-        # Claimed this moment and not written yet: one test never runs twice at once, so it is another one's.
-        return False
+        yield Claim(name, attempt)
+        if base != other and read_result(run.result(name))["nodeid"] != nodeid:
+            base, attempt = other, 1
+        else:
+            attempt += 1

@@ -91,13 +91,35 @@ def find_runs(folder: Path) -> Iterator[RunDirectory]:
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file that is there as a whole or not at all."""
+    """Write a file that is there as a whole or not at all, replacing an older one."""
+    temporary = _temporary(path, data, mode)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
+
+
+def create_whole(path: Path, data: bytes, mode: int = 0o644) -> bool:
+    """Write a file as a whole unless it is there; tell whether it was written."""
+    temporary = _temporary(path, data, mode)
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def _temporary(path: Path, data: bytes, mode: int) -> Path:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(name, mode)  # noqa: PTH101 - a plain name, as mkstemp gave it
-        os.replace(name, path)  # noqa: PTH105
+        temporary.chmod(mode)
     except BaseException:
-        os.unlink(name)  # noqa: PTH108
+        temporary.unlink()
         raise
+    return temporary

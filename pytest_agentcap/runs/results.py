@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_agentcap.runs.layout import RunDirectory, write_whole
+from pytest_agentcap.runs.layout import RunDirectory, create_whole, write_whole
 
 FORMAT = "agentcap-result-1"
 
@@ -62,8 +62,17 @@ class SessionResult:
 
 def save_result(run: RunDirectory, result: SessionResult) -> None:
     """Write a session's result file, replacing the last state of it."""
+    write_whole(run.result(result.session), _encoded(result))
+
+
+def create_result(run: RunDirectory, result: SessionResult) -> bool:
+    """Write the first state of a session's result file; False when somebody else has that session."""
+    return create_whole(run.result(result.session), _encoded(result))
+
+
+def _encoded(result: SessionResult) -> bytes:
     fields = {"format": FORMAT, **asdict(result), "completed_turns": result.completed_turns}
-    write_whole(run.result(result.session), json.dumps(fields, indent=2).encode() + b"\n")
+    return json.dumps(fields, indent=2).encode() + b"\n"
 
 
 def read_result(path: Path) -> dict[str, Any]:

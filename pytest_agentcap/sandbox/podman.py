@@ -30,7 +30,7 @@ from pytest_agentcap.sandbox.egress import (
 from pytest_agentcap.sandbox.execution import Execution
 from pytest_agentcap.sandbox.files import remove_tree
 from pytest_agentcap.sandbox.images import ensure_image
-from pytest_agentcap.sandbox.reaper import AGENT_LABEL, OWNER_LABEL, SESSION_LABEL, OwnerState
+from pytest_agentcap.sandbox.reaper import AGENT_LABEL, OWNER_LABEL, SESSION_LABEL, OwnerState, end_monitors
 from pytest_agentcap.sandbox.service import connect, explained
 
 HOME = "/home/agent"
@@ -42,10 +42,18 @@ _CPU_PERIOD_US = 100_000
 _TICK_S = 0.1
 _READY_S = 30.0
 _END_S = 10.0
-# Everything that the agent's user may signal: all of the session but the relay and the container's first process.
+# The agent's user may signal all of the session but the relay and the container's first process.
 _END_ALL = """kill -s TERM -- -1
 i=0
-while [ "$i" -lt 20 ] && kill -s 0 -- -1; do i=$((i + 1)); sleep 0.1; done
+while [ "$i" -lt 20 ]; do
+    others=
+    for process in /proc/[0-9]*; do
+        if [ -O "$process" ] && [ "$process" != "/proc/$$" ]; then others=1; fi
+    done
+    [ -n "$others" ] || exit 0
+    i=$((i + 1))
+    sleep 0.1
+done
 kill -s KILL -- -1
 exit 0"""
 _RUNTIME_TROUBLE = re.compile(r"rlimit|cgroup|OCI|crun|runc|sd-bus", re.IGNORECASE)
@@ -223,14 +231,14 @@ class PodmanSession:
     def _end_agent(self) -> None:
         """End all of the agent's processes, or the whole container when no process can be started to do it."""
         try:
-            ended = self._quietly(["sh", "-c", f"{{ {_END_ALL}; }} 2>/dev/null"], _END_S)[0] == 0
+            ended = self._quietly(["sh", "-c", _END_ALL], _END_S)[0] == 0
         except SandboxError:
             ended = False
         if not ended:
             self._kill()
 
     def _kill(self) -> None:
-        self._post("kill", "podman cannot end a container", accepted=(404, 409))
+        self._post("stop?timeout=0", "podman cannot end a container")
 
     def _quietly(self, argv: Sequence[str], timeout_s: float) -> tuple[int | None, str]:
         said = io.BytesIO()
@@ -238,11 +246,9 @@ class PodmanSession:
         code = execution.exit_code() if execution.wait(timeout_s) else None
         return code, " ".join(said.getvalue().decode(errors="replace").split())
 
-    def _post(self, action: str, doing: str, accepted: tuple[int, ...] = ()) -> None:
+    def _post(self, action: str, doing: str) -> None:
         with explained(doing):
-            answer = self._client.api.post(f"/containers/{self._container}/{action}")
-            if answer.status_code not in accepted:
-                answer.raise_for_status()
+            self._client.api.post(f"/containers/{self._container}/{action}").raise_for_status()
 
 
 def _wait(execution: Execution, deadline: float, tick: Callable[[], None]) -> bool:
@@ -262,6 +268,7 @@ def _remove(client: PodmanClient, container: str) -> None:
             ).raise_for_status()
         except NotFound:
             return
+    end_monitors([container])
 
 
 def _selinux_enforces() -> bool:

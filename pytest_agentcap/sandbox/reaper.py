@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,7 +147,15 @@ def remove_containers(owner_id: str) -> int:
     listed = _podman("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={OWNER_LABEL}={owner_id}").split()
     if listed:
         _podman("rm", "--force", "--time", "0", "--volumes", *listed)
+        end_monitors(listed)
     return len(listed)
+
+
+def end_monitors(containers: Collection[str]) -> None:
+    """End the monitor processes that podman keeps for five minutes after each exec, of containers that are removed."""
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "conmon" and not set(containers).isdisjoint(process.info["cmdline"] or ()):
+            _signal([process], signal.SIGKILL)
 
 
 def end_processes(name: str, value: str, grace_s: float = 2.0) -> int:

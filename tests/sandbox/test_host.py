@@ -5,7 +5,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -66,13 +66,15 @@ def session(state: OwnerState) -> Iterator[HostSession]:
 
 @pytest.fixture
 def sh(session: HostSession, tmp_path: Path) -> Callable[..., Completed]:
-    def run(script: str, timeout_s: float = 60, tick: Callable[[], None] = nothing, **more: object) -> Completed:
-        return session.run(
-            Command(
-                ["sh", "-c", script], more.get("env", {}), more.get("stdin"), out(tmp_path), err(tmp_path), timeout_s
-            ),  # type: ignore[arg-type]
-            tick,
-        )
+    def run(
+        script: str,
+        timeout_s: float = 60,
+        tick: Callable[[], None] = nothing,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+    ) -> Completed:
+        command = Command(["sh", "-c", script], env or {}, stdin, out(tmp_path), err(tmp_path), timeout_s)
+        return session.run(command, tick)
 
     return run
 

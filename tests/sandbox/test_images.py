@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_same_content_has_the_same_hash(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
-    for path in reversed(sorted(folder.iterdir())):
+    for path in sorted(folder.iterdir(), reverse=True):
         (copy / path.name).write_bytes(path.read_bytes())
     assert content_hash(copy, {}) == content_hash(folder, {})
 
