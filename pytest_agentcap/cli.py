@@ -17,16 +17,9 @@ from pytest_agentcap import __version__
 from pytest_agentcap.runs.captures import Capture, CaptureError, Half, read_half, read_head
 from pytest_agentcap.runs.layout import RunDirectory, find_runs, workspace_folder
 from pytest_agentcap.runs.listing import TargetError, find_call, find_run, summarize_run, summarize_runs
+from pytest_agentcap.runs.masking import environment_secrets
 from pytest_agentcap.text import printable, reindent
 
-_KEY_VARIABLES = (
-    "AGENTCAP_API_KEY",
-    "HF_TOKEN",
-    "HUGGING_FACE_HUB_TOKEN",
-    "OPENAI_API_KEY",
-    "ANTHROPIC_API_KEY",
-    "GEMINI_API_KEY",
-)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 
@@ -129,7 +122,7 @@ def _export_run(run: RunDirectory) -> int:
 
     status = 0
     try:
-        finish_journals(run.captures, tuple(os.environ[name] for name in _KEY_VARIABLES if os.environ.get(name)))
+        finish_journals(run.captures, environment_secrets())
     except (ValueError, LookupError, OSError) as error:
         # What the other sessions captured is still worth its parquet.
         _complain(f"{run.path}: a journal cannot be finished: {error!r}")

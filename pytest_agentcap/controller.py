@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FinishedRun:
     """Tell what the end of the session made of one run; `problems` are lines that make the exit status non-zero."""
 
     run: RunDirectory
-    results: list[dict[str, Any]]
-    parquet: str | None
-    problems: tuple[str, ...]
+    results: list[dict[str, Any]] = field(default_factory=list)
+    parquet: Path | None = None
+    problems: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -150,22 +151,29 @@ class Controller:
 
 
 def _finish_run(manifest: Manifest, secrets: tuple[str, ...]) -> FinishedRun | None:
-    run, problems, parquet = manifest.run, [], None
+    run = manifest.run
     if not any(run.results.iterdir()):
         _remove_unused(run)
         return None
-    try:
-        finish_journals(run.captures, secrets)
-        _close_results(run)
-        if any(run.captures.glob("*.request.json")):
-            from pytest_agentcap.publish.parquet import write_parquet
+    done = FinishedRun(run)
+    # Each step is worth having when another fails, whatever it fails of: the captures are there and can be exported.
+    for step in (lambda: finish_journals(run.captures, secrets), lambda: _close_results(run), lambda: _export(done)):
+        try:
+            step()
+        except Exception as error:
+            done.problems.append(f"{run.id}: {type(error).__name__}: {error}")
+    done.results = manifest.update()
+    return done
 
-            report = write_parquet(run)
-            parquet = str(report.path)
-            problems += [f"{run.id}: {error}" for error in report.errors]
-    except (OSError, ValueError) as error:
-        problems.append(f"{run.id}: {error}")
-    return FinishedRun(run, manifest.update(), parquet, tuple(problems))
+
+def _export(done: FinishedRun) -> None:
+    if not any(done.run.captures.glob("*.request.json")):
+        return
+    from pytest_agentcap.publish.parquet import write_parquet
+
+    report = write_parquet(done.run)
+    done.parquet = report.path
+    done.problems += [f"{done.run.id}: {error}" for error in report.errors]
 
 
 def _close_results(run: RunDirectory) -> None:

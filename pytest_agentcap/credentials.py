@@ -7,15 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from pytest_agentcap.options import ROUTER, SCRIPTED, Settings
-
-_SECRET_VARIABLES = (
-    "AGENTCAP_API_KEY",
-    "HF_TOKEN",
-    "HUGGING_FACE_HUB_TOKEN",
-    "OPENAI_API_KEY",
-    "ANTHROPIC_API_KEY",
-    "GEMINI_API_KEY",
-)
+from pytest_agentcap.runs.masking import environment_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +44,4 @@ def secret_values(settings: Settings, key: Key | None) -> tuple[str, ...]:
     """Return the values that are masked in what is stored; none with --no-mask."""
     if not settings.mask:
         return ()
-    values = [os.environ[name] for name in _SECRET_VARIABLES if os.environ.get(name)]
-    return tuple(dict.fromkeys([*([key.value] if key else []), *values]))
+    return tuple(dict.fromkeys([*([key.value] if key else []), *environment_secrets()]))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.runs.results import GOOD_VERDICTS
 
 if TYPE_CHECKING:
     from pytest_agentcap.grading.base import GraderResult
     from pytest_agentcap.proxy.leases import Call
 
-GOOD = frozenset({"captured", "passed"})
 _BROKEN_STATUS = frozenset({401, 403, 404, 408, 429})
 _SHOWN_LINES = 15
 _SHOWN_CALLS = 40
@@ -74,7 +74,7 @@ class Outcome:
     def check(self) -> None:
         """Fail the test, with the verdict and its reason, unless the session was captured or passed."""
         __tracebackhide__ = True
-        if self.verdict not in GOOD:
+        if self.verdict not in GOOD_VERDICTS:
             pytest.fail(self.headline, pytrace=False)
 
 

@@ -42,7 +42,8 @@ def announce(controller: Controller, tests: int) -> str:
 
 def describe(node: pytest.Item, session: AgentSession) -> None:
     """Put a session's figures where JUnit and other plugins read them, and what went wrong where a failure shows it."""
-    from pytest_agentcap.outcome import GOOD, report_section
+    from pytest_agentcap.outcome import report_section
+    from pytest_agentcap.runs.results import GOOD_VERDICTS
 
     outcome = session.outcome()
     plan = session.plan
@@ -61,7 +62,7 @@ def describe(node: pytest.Item, session: AgentSession) -> None:
     }
     old = [each for each in node.user_properties if each[0] not in known]
     node.user_properties[:] = [*old, *((name, value) for name, value in known.items() if value is not None)]
-    if outcome.verdict not in GOOD:
+    if outcome.verdict not in GOOD_VERDICTS:
         node.add_report_section("call", "agentcap", report_section(outcome))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ class Journal:
         """
         self.path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        # Held until the file is closed or this process dies: nobody else finishes the journal of a living session.
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
         self._size = 0
         self._append(SESSION, session)
 

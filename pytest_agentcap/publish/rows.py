@@ -68,7 +68,7 @@ class RunFacts:
             "model": strip_revision(self._model(request)),
             "request": request.text,
             "provider": manifest.get("provider"),
-            "label": manifest.get("label"),
+            "label": head.get("label") or manifest.get("label"),
             "run_id": self.run.id,
             "agent": head.get("agent") or result.get("agent") or manifest.get("agent"),
             "request_headers": _json_or_none(head.get("request_headers")),

@@ -11,8 +11,8 @@ from typing import Any
 from pytest_agentcap.runs.captures import Capture, find_captures
 from pytest_agentcap.runs.layout import RunDirectory, find_runs
 from pytest_agentcap.runs.manifest import read_manifest
+from pytest_agentcap.runs.results import GOOD_VERDICTS
 
-STANDING = frozenset({"captured", "passed"})
 _SHORT_RID = re.compile(r"[0-9a-f]{4,32}")
 
 
@@ -81,7 +81,7 @@ def _last_attempts(tasks: Any) -> list[dict[str, Any]]:
 def _stands(task: dict[str, Any], manifest: dict[str, Any]) -> bool | None:
     """Tell whether a task came out well, None while that is open; agentcap's manifests count turns instead."""
     if "verdict" in task:
-        return None if task["verdict"] is None else task["verdict"] in STANDING
+        return None if task["verdict"] is None else task["verdict"] in GOOD_VERDICTS
     return bool(task.get("completed_turns") == manifest.get("turns_per_task", 1))
 
 

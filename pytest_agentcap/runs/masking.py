@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 SHORTEST_SECRET = 8
+_VARIABLES = (
+    "AGENTCAP_API_KEY",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "GEMINI_API_KEY",
+)
+
+
+def environment_secrets() -> tuple[str, ...]:
+    """Return the keys and tokens that this process's environment holds."""
+    return tuple(os.environ[name] for name in _VARIABLES if os.environ.get(name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 from pytest_agentcap.runs.layout import RunDirectory, create_whole, write_whole
 
 FORMAT = "agentcap-result-1"
+GOOD_VERDICTS = frozenset({"captured", "passed"})
 
 
 @dataclass(frozen=True, slots=True)

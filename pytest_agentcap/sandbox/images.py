@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
 from podman.errors import ImageNotFound
 
 from pytest_agentcap.sandbox.base import SandboxError
@@ -26,6 +28,7 @@ HASH_LABEL = "agentcap.containerfile-hash"
 _BUILD_VARIABLE = "AGENTCAP_BUILD"
 _STEP = re.compile(r"STEP \d+/\d+: ")
 _TAIL_LINES = 12
+_FAIL_TAKES_S = 5.0
 
 
 def ensure_image(
@@ -133,10 +136,19 @@ def _run_build(image: str, command: list[str], environment: Mapping[str, str], p
                 step = tail[-1] if _STEP.search(line) else step
             process.wait()
         except BaseException:
+            _end_build(process)
             end_processes(_BUILD_VARIABLE, environment[_BUILD_VARIABLE])
             raise
     if process.returncode != 0:
         raise SandboxError(_failure(image, step, list(tail)))
+
+
+def _end_build(process: subprocess.Popen[str]) -> None:
+    """End what a build is running: podman cleans up when a step fails, and does not when it is killed itself."""
+    with contextlib.suppress(psutil.NoSuchProcess, subprocess.TimeoutExpired):
+        for child in reversed(psutil.Process(process.pid).children(recursive=True)):
+            child.kill()
+        process.wait(_FAIL_TAKES_S)
 
 
 def _failure(image: str, step: str, tail: list[str]) -> str:

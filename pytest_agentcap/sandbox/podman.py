@@ -9,7 +9,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -261,13 +261,9 @@ def _wait(execution: Execution, deadline: float, tick: Callable[[], None]) -> bo
 
 
 def _remove(client: PodmanClient, container: str) -> None:
-    with explained("podman cannot remove a container"):
-        try:
-            client.api.delete(
-                f"/containers/{container}", params={"force": True, "v": True, "timeout": 0}
-            ).raise_for_status()
-        except NotFound:
-            return
+    with explained("podman cannot remove a container"), suppress(NotFound):
+        params = {"force": True, "v": True, "timeout": 0}
+        client.api.delete(f"/containers/{container}", params=params).raise_for_status()
     end_monitors([container])
 
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,23 +159,23 @@ def end_monitors(containers: Collection[str]) -> None:
 
 
 def end_processes(name: str, value: str, grace_s: float = 2.0) -> int:
-    """End the processes that have `name=value` in their environment, TERM then KILL; return how many there were.
+    """End the processes that have `name=value` in their environment, and their descendants; return how many there were.
 
-    This process and those it descends from are spared. Raises SandboxError when one cannot be ended.
+    They get TERM, and KILL after `grace_s` seconds. This process and those it descends from are spared. Raises
+    SandboxError when one cannot be ended.
     """
-    seen: set[int] = set()
     found = _marked(name, value)
+    seen = set(found)
     _signal(found, signal.SIGTERM)
     kill_at = time.monotonic() + grace_s
-    while found:
-        seen.update(process.pid for process in found)
+    while left := {process for process in seen if _lives(process)}:
         now = time.monotonic()
         if now >= kill_at + _KILL_TAKES_S:
-            raise SandboxError(f"processes {sorted(process.pid for process in found)} cannot be ended")
+            raise SandboxError(f"processes {sorted(process.pid for process in left)} cannot be ended")
         if now >= kill_at:
-            _signal(found, signal.SIGKILL)
+            _signal(left, signal.SIGKILL)
         time.sleep(_POLL_S)
-        found = _marked(name, value)
+        seen |= _marked(name, value)
     return len(seen)
 
 
@@ -195,20 +195,28 @@ def _podman(*arguments: str) -> str:
     return done.stdout
 
 
-def _marked(name: str, value: str) -> list[psutil.Process]:
+def _marked(name: str, value: str) -> set[psutil.Process]:
     this = psutil.Process()
-    spared = {this.pid, *(process.pid for process in this.parents())}
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid not in spared and process.environ().get(name) == value:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
+    spared = {this, *this.parents()}
+    processes = {process for process in psutil.process_iter(["ppid", "environ"]) if process not in spared}
+    found = {process for process in processes if (process.info["environ"] or {}).get(name) == value}
+    # A child that was given another environment is found by its parent.
+    newest = found
+    while newest:
+        parents = {process.pid for process in newest}
+        newest = {process for process in processes - found if process.info["ppid"] in parents}
+        found |= newest
     return found
 
 
-def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         try:
             process.send_signal(number)

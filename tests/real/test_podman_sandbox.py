@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ from pytest_agentcap.sandbox.files import remove_tree
 from pytest_agentcap.sandbox.images import HASH_LABEL, ensure_image
 from pytest_agentcap.sandbox.podman import PodmanSandbox, PodmanSession
 from pytest_agentcap.sandbox.reaper import (
+    AGENT_LABEL,
     OWNER_LABEL,
     SESSION_LABEL,
     Owner,
@@ -136,8 +138,9 @@ def said(sh: Callable[..., Completed], tmp_path: Path) -> Callable[[str], str]:
     return run
 
 
-def containers(client: PodmanClient, label: str) -> list[str]:
-    return [container.id for container in client.containers.list(all=True, filters={"label": label})]
+def containers(client: PodmanClient, owner: str) -> list[str]:
+    listed = client.containers.list(all=True, filters={"label": f"{OWNER_LABEL}={owner}"})
+    return [container.id for container in listed]
 
 
 def command_lines() -> list[list[str]]:
@@ -166,9 +169,11 @@ def test_the_agent_has_no_privileges(said: Callable[[str], str], sh: Callable[..
     assert sh("rm -f /run/agentcap/model.sock").exit_code != 0
 
 
-def test_limits_are_set(client: PodmanClient, session: PodmanSession) -> None:
-    [container] = client.containers.list(filters={"label": f"{SESSION_LABEL}=task"})
-    limits = container.inspect()["HostConfig"]
+def test_limits_and_labels_are_set(client: PodmanClient, session: PodmanSession, state: OwnerState) -> None:
+    [container] = containers(client, state.id)
+    facts = client.containers.get(container).inspect()
+    limits, labels = facts["HostConfig"], facts["Config"]["Labels"]
+    assert (labels[OWNER_LABEL], labels[SESSION_LABEL], labels[AGENT_LABEL]) == (state.id, "task", "loop")
     assert (limits["Memory"], limits["PidsLimit"], limits["NetworkMode"]) == (512 << 20, 128, "none")
 
 
@@ -344,10 +349,10 @@ def test_closing_leaves_nothing_and_may_be_repeated(
     sandbox: PodmanSandbox, client: PodmanClient, state: OwnerState
 ) -> None:
     session = sandbox.start("to-close", Door())
-    [container] = containers(client, f"{SESSION_LABEL}=to-close")
+    [container] = containers(client, state.id)
     session.close()
     session.close()
-    assert containers(client, f"{SESSION_LABEL}=to-close") == []
+    assert containers(client, state.id) == []
     assert not [command for command in command_lines() if container in command]
     assert list(state.folder.glob("w*/*")) == []
 
@@ -364,7 +369,7 @@ def test_a_start_that_fails_leaves_nothing(service: PodmanService, state: OwnerS
     sandbox = PodmanSandbox("loop", LOOP, service.uri, state, SandboxOptions())
     with pytest.raises(SandboxError, match="the proxy cannot be reached from inside the container"):
         sandbox.start("deaf", Deaf())
-    assert containers(client, f"{SESSION_LABEL}=deaf") == []
+    assert containers(client, state.id) == []
     assert list(state.folder.glob("w*/*")) == []
 
 
@@ -420,6 +425,27 @@ def test_a_build_that_fails_names_its_step(service: PodmanService, state: OwnerS
     assert "\n" not in str(caught.value)
 
 
+def test_an_interrupted_build_leaves_nothing(service: PodmanService, state: OwnerState, tmp_path: Path) -> None:
+    token = secrets.token_hex(4)
+    (tmp_path / "Containerfile").write_text(f"FROM localhost/agentcap-loop:latest\nRUN echo {token}; sleep 600\n")
+
+    def progress(line: str) -> None:
+        if line == token:
+            raise KeyboardInterrupt
+
+    before = working_containers()
+    with pytest.raises(KeyboardInterrupt):
+        ensure_image("test-interrupted", tmp_path, {}, service.uri, state, progress)
+    assert working_containers() <= before
+    assert not [command for command in command_lines() if any(token in argument for argument in command)]
+    assert list(state.folder.glob("build-*")) == []
+
+
+def working_containers() -> set[str]:
+    listing = ["podman", "ps", "--all", "--external", "--quiet", "--filter", "name=agentcap-loop-working-container"]
+    return set(subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split())
+
+
 CONTROLLER = """
     import sys, time
     from pathlib import Path
@@ -451,14 +477,14 @@ def test_what_a_killed_controller_left_is_reaped(sandbox: PodmanSandbox, client:
     try:
         assert controller.stdout is not None
         owner = controller.stdout.readline().strip()
-        assert len(containers(client, f"{OWNER_LABEL}={owner}")) == 1
+        assert len(containers(client, owner)) == 1
         assert reap(root) == []
     finally:
         controller.send_signal(signal.SIGKILL)
         controller.wait()
     [line] = reap(root)
     assert "1 containers" in line
-    assert containers(client, f"{OWNER_LABEL}={owner}") == []
+    assert containers(client, owner) == []
     assert not (root / owner).exists()
     assert not marked(owner)
 

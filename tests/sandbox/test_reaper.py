@@ -165,6 +165,17 @@ def test_processes_of_another_marker_are_spared() -> None:
         other.wait()
 
 
+def test_a_child_with_another_environment_is_ended_with_its_parent() -> None:
+    script = "env -i sleep 600 & echo $!; wait"
+    parent = subprocess.Popen(["sh", "-c", script], env={**os.environ, "MARKER": "c"}, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    until(lambda: child.name() == "sleep")
+    assert end_processes("MARKER", "c") == 2
+    assert ended(child)
+    parent.wait()
+
+
 def test_the_process_that_asks_and_its_ancestors_are_spared() -> None:
     script = (
         "import sys; from pytest_agentcap.sandbox.reaper import end_processes; print(end_processes('MARKER', 'self'))"
