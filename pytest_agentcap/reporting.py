@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,9 +36,11 @@ def announce(controller: Controller, tests: int) -> str:
     """Say how much is about to run, before it does."""
     settings = controller.settings
     cells = len(controller.agents) * len(settings.models) * settings.trials
-    of = f"{tests // cells} tasks × " if tests % cells == 0 else ""
-    parts = [f"{len(controller.agents)} agents", f"{len(settings.models)} models", f"{settings.trials} trials"]
-    return f"agentcap: {tests} sessions = {of}{' × '.join(parts)}, {settings.turns} turns each"
+    counts = [(len(controller.agents), "agent"), (len(settings.models), "model"), (settings.trials, "trial")]
+    if tests % cells == 0:
+        counts.insert(0, (tests // cells, "task"))
+    product = " × ".join(_counted(*count) for count in counts)
+    return f"agentcap: {_counted(tests, 'session')} = {product}, {_counted(settings.turns, 'turn')} each"
 
 
 def describe(node: pytest.Item, session: AgentSession) -> None:
@@ -102,14 +105,24 @@ def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun]) -
         write(line, bold=number == 0)
     write("")
     for done in finished:
-        write(f"run      {done.run.path}")
-        write(f"parquet  {done.parquet or 'none: there were no captures'}")
+        write(f"run      {_shown(done.run.path)}")
+        write(f"parquet  {_shown(done.parquet) if done.parquet else 'none: there were no captures'}")
     for done in finished:
         for problem in done.problems:
             write(f"ERROR    {problem}", red=True)
         if done.problems:
-            write(f"         the captures are kept; try again with: agentcap export {done.run.path}", red=True)
-    write(f"look at it with: agentcap show {finished[-1].run.path}")
+            write(f"         the captures are kept; try again with: agentcap export {_shown(done.run.path)}", red=True)
+    write(f"look at it with: agentcap show {_shown(finished[-1].run.path)}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _shown(path: Path) -> str:
+    """Return a path as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _sum(results: Sequence[dict[str, Any]], key: str) -> str:
