@@ -91,7 +91,7 @@ def workspace_source(pytestconfig: pytest.Config) -> Path | None:
     return pytestconfig.stash[SETTINGS].workspace
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def sandbox_options(pytestconfig: pytest.Config) -> SandboxOptions:
     """What the agent's sandbox may use."""
     from pytest_agentcap.sandbox.base import SandboxOptions
@@ -135,7 +135,7 @@ def capture_run(pytestconfig: pytest.Config, agent: AgentSpec, model: str) -> Ru
 
 
 @pytest.fixture(scope="session")
-def agent_sandbox(pytestconfig: pytest.Config, agent: AgentSpec, sandbox_options: SandboxOptions) -> Sandbox:
+def agent_sandbox(pytestconfig: pytest.Config, agent: AgentSpec) -> Sandbox:
     """The agent's sandbox; every session starts its own container or temporary home from it."""
     from pytest_agentcap.sandbox.choose import make_sandbox
 
@@ -147,7 +147,6 @@ def agent_sandbox(pytestconfig: pytest.Config, agent: AgentSpec, sandbox_options
         image_folder=agent.folder,
         podman_uri=assignment.podman_uri,
         state=assignment.state,
-        options=sandbox_options,
     )
 
 
@@ -165,6 +164,7 @@ def agent_session(
     followup: Followup,
     grader: GraderFiles,
     workspace_source: Path | None,
+    sandbox_options: SandboxOptions,
     tmp_path: Path,
 ) -> Iterator[AgentSession]:
     """A session of the agent in a fresh home and workspace; it is ended and removed whatever the test does."""
@@ -190,6 +190,7 @@ def agent_session(
         graders=_load_graders(grader, settings, request),
         secrets=_capturing.secrets,
         workspace=workspace_source,
+        options=sandbox_options,
         label=settings.label,
     )
     live = LiveStatus(state.folder)

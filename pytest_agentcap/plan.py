@@ -14,7 +14,7 @@ from pytest_agentcap.runs.claims import UNCLAIMED, Claim, possible_claims
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.results import SessionResult, create_result
 from pytest_agentcap.runs.writer import PairWriter
-from pytest_agentcap.sandbox.base import Sandbox
+from pytest_agentcap.sandbox.base import Sandbox, SandboxOptions
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec
@@ -43,6 +43,7 @@ class SessionPlan:
     graders: Sequence[Grader]
     secrets: tuple[str, ...]
     workspace: Path | None
+    options: SandboxOptions
     label: str | None
     claim: Claim = UNCLAIMED
 

@@ -71,10 +71,10 @@ def check_sandboxes(
             image_folder=agent.folder,
             podman_uri=podman_uri,
             state=state,
-            options=SandboxOptions(settings.network, settings.memory, settings.pids),
         )
         sandbox.prepare(progress)
-        sandbox.start("preflight", _ClosedDoor()).close()
+        options = SandboxOptions(settings.network, settings.memory, settings.pids)
+        sandbox.start("preflight", _ClosedDoor(), options).close()
 
 
 class _ClosedDoor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_agentcap.options import SCRIPTED
 
 if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
@@ -18,7 +22,10 @@ def header(controller: Controller, taken: Sequence[str]) -> list[str]:
     """Return the lines at the start of a session that runs agents."""
     settings, key = controller.settings, controller.key
     agents = ", ".join(f"{agent.name} {agent.version}" for agent in controller.agents)
-    lines = [f"agentcap: {agents} -> {', '.join(settings.models)} at {controller.upstream}"]
+    target = f"{', '.join(settings.models)} at {controller.upstream}"
+    if controller.upstream == SCRIPTED:
+        target = "the scripted model"
+    lines = [f"agentcap: {agents} -> {target}"]
     if key:
         lines.append(f"agentcap: the upstream's key comes from {key.source}")
     if settings.sandbox == "host":
@@ -111,12 +118,21 @@ def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun]) -
         for problem in done.problems:
             write(f"ERROR    {problem}", red=True)
         if done.problems:
-            write(f"         the captures are kept; try again with: agentcap export {_shown(done.run.path)}", red=True)
-    write(f"look at it with: agentcap show {_shown(finished[-1].run.path)}")
+            write(
+                f"         the captures are kept; try again with: {_program()} export {_shown(done.run.path)}", red=True
+            )
+    write(f"look at it with: {_program()} show {_shown(finished[-1].run.path)}")
 
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _program() -> str:
+    """Return how `agentcap` is called here: by its path in an environment that is not activated."""
+    script = Path(sys.executable).parent / "agentcap"
+    activated = os.environ.get("VIRTUAL_ENV") == sys.prefix or sys.prefix == sys.base_prefix
+    return "agentcap" if activated or not script.exists() else _shown(script)
 
 
 def _shown(path: Path) -> str:

@@ -156,7 +156,7 @@ class AgentSession:
         pairs = PairMaker(plan.run.journal(plan.claim.session), plan.run.captures, plan.secrets)
         lease = around.proxy.grant(pairs.journal, plan.head(), lambda: around.pairs.notify(pairs))
         try:
-            box = around.sandbox.start(plan.claim.session, around.proxy)
+            box = around.sandbox.start(plan.claim.session, around.proxy, plan.options)
         except BaseException:
             around.proxy.revoke(lease)
             pairs.finish()

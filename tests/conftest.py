@@ -1,10 +1,14 @@
-"""What tests share: the parts of a full system that some of them need."""
+"""What tests share: the parts of a full system that some of them need, and projects that use the plugin."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,3 +27,82 @@ def need() -> Need:
             pytest.skip(missing)
 
     return check
+
+
+LOOP = ("--agent", "loop", "--sandbox", "host")
+SHELL_AGENT = """
+    name = "shell"
+    version = "1"
+    api = "chat"
+    executable = "sh"
+    [command]
+    first = ["sh"]
+    next = ["sh"]
+    prompt = "stdin"
+    [session]
+    id = "chosen"
+    [[files]]
+    template = "call.py"
+    path = "{{workspace}}/call"
+"""
+CALL = """
+    import json, os, sys, urllib.request
+    body = {"model": os.environ["AGENTCAP_MODEL"], "messages": [{"role": "user", "content": " ".join(sys.argv[1:])}]}
+    url = os.environ["AGENTCAP_PROXY_URL"] + "/chat/completions"
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+    print(urllib.request.urlopen(request).read().decode())
+"""
+
+
+class Project:
+    """A user's project in a folder of its own, with pytest runs in it; each run is a process, agents are too."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self._pytester = pytester
+        self.path = pytester.path
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text).lstrip("\n"))
+        return path
+
+    def write_tasks(self, *prompts: str, name: str = "tasks.txt") -> Path:
+        return self.write(name, "".join(f"{prompt}\n" for prompt in prompts))
+
+    def write_jsonl(self, *records: dict[str, Any], name: str = "prompts.jsonl") -> Path:
+        return self.write(name, "".join(json.dumps(record) + "\n" for record in records))
+
+    def write_shell_agent(self) -> None:
+        """Add the agent `shell`, which runs its prompt as a shell script; `python3 call WORDS` makes a model call."""
+        self.write("agents/shell/agent.toml", SHELL_AGENT)
+        self.write("agents/shell/call.py", CALL)
+
+    def pytest(self, *args: str) -> pytest.RunResult:
+        # Without the autoloading of whatever else is installed: hypothesis alone takes a second to start.
+        return self._pytester.runpytest_subprocess("-p", "agentcap", "-p", "xdist", *args, timeout=120)
+
+    def capture(self, *args: str) -> pytest.RunResult:
+        return self.pytest(*LOOP, *args)
+
+    def ids(self, *args: str) -> list[str]:
+        """Return the node ids that would run with the loop agent."""
+        lines = self.pytest("--collect-only", "-q", "--agent", "loop", *args).outlines
+        return [line for line in lines if "::" in line]
+
+    def runs(self) -> list[Path]:
+        return sorted(self.path.glob(".agentcap/*/"))
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return all results of all runs in the order of their sessions' names."""
+        return [json.loads(path.read_bytes()) for run in self.runs() for path in sorted(run.glob("results/*.json"))]
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An empty project, in an environment that says nothing of agentcap or of keys."""
+    for name in tuple(os.environ):
+        if name.startswith(("AGENTCAP_", "OPENAI_", "ANTHROPIC_", "HF_", "PYTEST_XDIST_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    return Project(pytester)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 _RECORDED = {
     "/chat/completions": "chat",
@@ -15,7 +15,7 @@ _RECORDED = {
     "/messages/count_tokens": "messages",
     "/embeddings": "embeddings",
 }
-_GEMINI = re.compile(r"/v1(?:beta|alpha)?\d*/models/[^/]+:(?:stream)?generateContent/?")
+_GEMINI = re.compile(r"(?:/v1(?:beta|alpha)?\d*)?/models/[^/]+:(?:generate|streamGenerate)Content")
 _VERSION = re.compile(r"/v\d+[a-z0-9]*")
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 
@@ -55,7 +55,7 @@ class Upstream:
 
     @property
     def prefix(self) -> str:
-        return urlsplit(self.url).path.rstrip("/")
+        return quote(urlsplit(self.url).path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
 
     def target(self, path: str, query: str) -> str:
         """Join a request's raw path to the upstream's own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -26,11 +27,14 @@ class Journal:
         Raises JournalError, or FileExistsError when the session already has one.
         """
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        # Held until the file is closed or this process dies: nobody else finishes the journal of a living session.
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._fd = _create_locked(path)
         self._size = 0
-        self._append(SESSION, session)
+        try:
+            self._append(SESSION, session)
+        except BaseException:
+            self.close()
+            path.unlink()
+            raise
 
     def request(self, head: dict[str, Any], body: bytes) -> None:
         self._append(REQUEST, head, body)
@@ -47,6 +51,8 @@ class Journal:
             self._fd = -1
 
     def _append(self, kind: bytes, head: dict[str, Any], body: bytes = b"") -> None:
+        if self._fd < 0:
+            raise JournalError(errno.EBADF, "cannot record the call: its session has ended", str(self.path))
         buffers = encode_frame(kind, head, body)
         size = sum(map(len, buffers))
         try:
@@ -63,3 +69,14 @@ class Journal:
         view = memoryview(rest)
         while view:
             view = view[os.write(self._fd, view) :]
+
+
+def _create_locked(path: Path) -> int:
+    """Open a new file; its lock, held until it is closed or this process dies, tells that its session is alive."""
+    while True:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return fd
+        # Somebody who finishes journals saw it between these two calls and took it for one that was left behind.
+        os.close(fd)

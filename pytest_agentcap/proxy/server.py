@@ -44,7 +44,10 @@ class CaptureProxy:
     """Run the proxy's event loop in a thread of its own; every public method may be called from any other thread."""
 
     def __init__(self, upstream: Upstream, recorded_as: str | None = None) -> None:
-        """Start the proxy; `recorded_as` stands in captures for the upstream's URL, when that is an embedded server."""
+        """Start the proxy; `recorded_as` stands in captures for the upstream's URL, when that is an embedded server.
+
+        Raises OSError when the certificates that an https upstream is checked against cannot be read.
+        """
         self.upstream = upstream
         self._recorded_as = recorded_as or upstream.url
         self.leases = Leases()
@@ -93,8 +96,14 @@ class CaptureProxy:
         await self._forwarder.cut(lease)
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(self._serve())
+        try:
+            with asyncio.Runner(loop_factory=_new_loop) as runner:
+                runner.run(self._serve())
+        except BaseException as error:
+            if self._ready.done():
+                raise
+            # Somebody waits for the proxy to come up, and is told why it does not.
+            self._ready.set_exception(error)
 
     async def _serve(self) -> None:
         client = UpstreamClient(secure=self.upstream.url.startswith("https:"))

@@ -7,6 +7,7 @@ import fcntl
 import json
 import re
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,18 +142,27 @@ def finish_journals(captures: Path, secrets: tuple[str, ...] = ()) -> list[str]:
     done = []
     for journal in sorted(captures.glob("*.journal")):
         pairs = PairMaker(journal, captures, secrets)
-        if _is_being_written(journal):
-            pairs.advance()
-        else:
-            pairs.finish()
-            done.append(journal.name.removesuffix(".journal"))
+        try:
+            with _locked(journal) as abandoned:
+                if abandoned:
+                    pairs.finish()
+                    done.append(journal.name.removesuffix(".journal"))
+                else:
+                    pairs.advance()
+        except FileNotFoundError:
+            # Its session, or another reader, has finished it since it was listed.
+            if journal.exists():
+                raise
     return done
 
 
-def _is_being_written(journal: Path) -> bool:
+@contextlib.contextmanager
+def _locked(journal: Path) -> Iterator[bool]:
+    """Hold a journal's lock and yield True, or False when its writer, who is alive, has it."""
     with journal.open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
-    return False
+            yield False
+        else:
+            yield True

@@ -98,7 +98,7 @@ class Sandbox(Protocol):
         Raises SandboxError.
         """
 
-    def start(self, name: str, doorway: Doorway) -> SandboxSession:
+    def start(self, name: str, doorway: Doorway, options: SandboxOptions) -> SandboxSession:
         """Start a session's sandbox; `name` is ASCII and short.
 
         Raises SandboxError.

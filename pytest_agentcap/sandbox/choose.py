@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_agentcap.sandbox.base import Sandbox, SandboxOptions
+from pytest_agentcap.sandbox.base import Sandbox
 from pytest_agentcap.sandbox.reaper import OwnerState
 
 
@@ -16,7 +16,6 @@ def make_sandbox(
     image_folder: Path,
     podman_uri: str | None,
     state: OwnerState,
-    options: SandboxOptions,
 ) -> Sandbox:
     """Return an agent's sandbox of a kind, `podman` or `host`; nothing is started yet."""
     if kind == "host":
@@ -26,4 +25,4 @@ def make_sandbox(
     from pytest_agentcap.sandbox.podman import PodmanSandbox
 
     assert podman_uri is not None, "the controller starts podman's service before any session"
-    return PodmanSandbox(agent, image_folder, podman_uri, state, options)
+    return PodmanSandbox(agent, image_folder, podman_uri, state)

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from pytest_agentcap.sandbox.base import Command, Completed, Doorway, SandboxError
+from pytest_agentcap.sandbox.base import Command, Completed, Doorway, SandboxError, SandboxOptions
 from pytest_agentcap.sandbox.copyout import CopyLimits, copy_tree
 from pytest_agentcap.sandbox.files import remove_tree
 from pytest_agentcap.sandbox.reaper import SESSION_VARIABLE, OwnerState, end_processes
@@ -30,7 +30,10 @@ _GRACE_S = 2.0
 
 
 class HostSandbox:
-    """Run an agent that is installed on this machine; `executable` is its program, None when none has to be found."""
+    """Run an agent that is installed on this machine; `executable` is its program, None when none has to be found.
+
+    What the options say of network and limits cannot be held to here: there is no isolation.
+    """
 
     def __init__(self, executable: str | None, state: OwnerState, limits: CopyLimits | None = None) -> None:
         self._executable = executable
@@ -41,7 +44,7 @@ class HostSandbox:
         if self._executable is not None and shutil.which(self._executable) is None:
             raise SandboxError(f"{self._executable} is not on PATH; install it or use --sandbox podman")
 
-    def start(self, name: str, doorway: Doorway) -> HostSession:
+    def start(self, name: str, doorway: Doorway, options: SandboxOptions) -> HostSession:
         self.prepare(lambda _line: None)
         with ExitStack() as stack:
             # Without the session's name: agents make unix sockets in here, whose paths may have 107 bytes at most.

@@ -68,25 +68,23 @@ class PodmanSandbox:
         image_folder: Path,
         uri: str,
         state: OwnerState,
-        options: SandboxOptions,
         extra_files: Mapping[str, Path] | None = None,
         limits: CopyLimits | None = None,
     ) -> None:
-        if options.network not in _NETWORKS:
-            raise SandboxError(f"network {options.network!r} is not known: use {' or '.join(_NETWORKS)}")
         self._agent = agent
         self._image_folder = image_folder
         self._extra_files = extra_files or {}
         self._uri = uri
         self._state = state
-        self._options = options
         self._limits = limits or CopyLimits()
         self._image: str | None = None
 
     def prepare(self, progress: Callable[[str], None]) -> None:
         self._prepared(progress)
 
-    def start(self, name: str, doorway: Doorway) -> PodmanSession:
+    def start(self, name: str, doorway: Doorway, options: SandboxOptions) -> PodmanSession:
+        if options.network not in _NETWORKS:
+            raise SandboxError(f"network {options.network!r} is not known: use {' or '.join(_NETWORKS)}")
         image = self._prepared(lambda _line: None)
         with ExitStack() as stack:
             folder = self._socket_folder()
@@ -94,7 +92,7 @@ class PodmanSandbox:
             listener = stack.enter_context(bind_socket(folder))
             stack.callback(doorway.listen(listener).close)
             client = stack.enter_context(connect(self._uri))
-            container = self._create(client, image, name, folder)
+            container = self._create(client, image, name, folder, options)
             stack.callback(_remove, client, container)
             session = PodmanSession(client, container, self._limits, stack.pop_all())
         try:
@@ -121,7 +119,7 @@ class PodmanSandbox:
         folder.chmod(0o755)
         return folder
 
-    def _create(self, client: PodmanClient, image: str, name: str, socket_folder: Path) -> str:
+    def _create(self, client: PodmanClient, image: str, name: str, socket_folder: Path, options: SandboxOptions) -> str:
         mount: dict[str, Any] = {
             "type": "bind",
             "source": str(socket_folder),
@@ -130,9 +128,9 @@ class PodmanSandbox:
         }
         if _selinux_enforces():
             mount["relabel"] = "Z"
-        limits: dict[str, Any] = {"mem_limit": self._options.memory, "pids_limit": self._options.pids}
-        if self._options.cpus is not None:
-            limits |= {"cpu_period": _CPU_PERIOD_US, "cpu_quota": int(self._options.cpus * _CPU_PERIOD_US)}
+        limits: dict[str, Any] = {"mem_limit": options.memory, "pids_limit": options.pids}
+        if options.cpus is not None:
+            limits |= {"cpu_period": _CPU_PERIOD_US, "cpu_quota": int(options.cpus * _CPU_PERIOD_US)}
         with explained("podman cannot make a container"):
             container = client.containers.create(
                 image,
@@ -143,7 +141,7 @@ class PodmanSandbox:
                 cap_drop=["all"],
                 # podman-py 5.8 hands `security_opt` on as SELinux options, where "no-new-privileges" does nothing.
                 no_new_privileges=True,
-                network_mode=_NETWORKS[self._options.network],
+                network_mode=_NETWORKS[options.network],
                 # The host's proxy variables may hold a password, and mean nothing in here.
                 use_config_proxy=False,
                 labels={OWNER_LABEL: self._state.id, SESSION_LABEL: name, AGENT_LABEL: self._agent},

@@ -99,14 +99,14 @@ def client(service: PodmanService) -> Iterator[PodmanClient]:
 
 @pytest.fixture(scope="module")
 def sandbox(service: PodmanService, state: OwnerState) -> PodmanSandbox:
-    sandbox = PodmanSandbox("loop", LOOP, service.uri, state, SandboxOptions(memory="512m", pids=128))
+    sandbox = PodmanSandbox("loop", LOOP, service.uri, state)
     sandbox.prepare(lambda line: None)
     return sandbox
 
 
 @pytest.fixture
 def session(sandbox: PodmanSandbox) -> Iterator[PodmanSession]:
-    session = sandbox.start("task", Door())
+    session = sandbox.start("task", Door(), SandboxOptions(memory="512m", pids=128))
     yield session
     session.close()
 
@@ -318,7 +318,7 @@ def test_a_huge_file_ends_the_copy_without_being_read(
     service: PodmanService, state: OwnerState, tmp_path: Path
 ) -> None:
     limits = CopyLimits(total_bytes=1 << 20, stream_bytes=2 << 20)
-    session = PodmanSandbox("loop", LOOP, service.uri, state, SandboxOptions(), limits=limits).start("huge", Door())
+    session = PodmanSandbox("loop", LOOP, service.uri, state, limits=limits).start("huge", Door(), SandboxOptions())
     try:
         command = Command(["sh", "-c", "echo a >a; truncate -s 1T b"], {}, None, tmp_path / "o", tmp_path / "e", 60)
         assert session.run(command, lambda: None).exit_code == 0
@@ -348,7 +348,7 @@ def test_after_a_stop_files_can_be_read_and_commands_cannot_be_run(
 def test_closing_leaves_nothing_and_may_be_repeated(
     sandbox: PodmanSandbox, client: PodmanClient, state: OwnerState
 ) -> None:
-    session = sandbox.start("to-close", Door())
+    session = sandbox.start("to-close", Door(), SandboxOptions())
     [container] = containers(client, state.id)
     session.close()
     session.close()
@@ -366,15 +366,15 @@ def test_a_start_that_fails_leaves_nothing(service: PodmanService, state: OwnerS
         def close(self) -> None:
             pass
 
-    sandbox = PodmanSandbox("loop", LOOP, service.uri, state, SandboxOptions())
+    sandbox = PodmanSandbox("loop", LOOP, service.uri, state)
     with pytest.raises(SandboxError, match="the proxy cannot be reached from inside the container"):
-        sandbox.start("deaf", Deaf())
+        sandbox.start("deaf", Deaf(), SandboxOptions())
     assert containers(client, state.id) == []
     assert list(state.folder.glob("w*/*")) == []
 
 
 def test_an_open_network_reaches_the_proxy_as_well(service: PodmanService, state: OwnerState, tmp_path: Path) -> None:
-    session = PodmanSandbox("loop", LOOP, service.uri, state, SandboxOptions(network="open")).start("open", Door())
+    session = PodmanSandbox("loop", LOOP, service.uri, state).start("open", Door(), SandboxOptions(network="open"))
     try:
         script = f"curl -sS {session.proxy_origin}/; ls /sys/class/net"
         command = Command(["sh", "-c", script], {}, None, tmp_path / "out", tmp_path / "err", 60)
@@ -460,8 +460,8 @@ CONTROLLER = """
 
     state = Owner.claim(Path(sys.argv[1]))
     service = PodmanService.start(state)
-    sandbox = PodmanSandbox("loop", Path(sys.argv[2]), service.uri, state, SandboxOptions())
-    session = sandbox.start("orphan", Door())
+    sandbox = PodmanSandbox("loop", Path(sys.argv[2]), service.uri, state)
+    session = sandbox.start("orphan", Door(), SandboxOptions())
     print(state.id, flush=True)
     time.sleep(600)
 """

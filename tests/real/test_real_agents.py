@@ -89,7 +89,9 @@ def runs_of(workspace: Path) -> list[Path]:
 
 def test_every_task_of_the_quickstart_corpus_passes(quickstart: tuple[Path, str]) -> None:
     workspace, _ = quickstart
-    verdicts = [json.loads(path.read_bytes())["verdict"] for run in runs_of(workspace) for path in run.glob("results/*")]
+    verdicts = [
+        json.loads(path.read_bytes())["verdict"] for run in runs_of(workspace) for path in run.glob("results/*")
+    ]
     assert verdicts == ["passed"] * 16
     cases = ElementTree.parse(workspace / "report.xml").iter("testcase")
     assert {p.get("value") for case in cases for p in case.iter("property") if p.get("name") == "agent"} == set(AGENTS)

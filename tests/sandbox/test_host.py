@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_agentcap.sandbox.base import Command, Completed, SandboxError
+from pytest_agentcap.sandbox.base import Command, Completed, SandboxError, SandboxOptions
 from pytest_agentcap.sandbox.host import HostSandbox, HostSession
 from pytest_agentcap.sandbox.reaper import Owner, OwnerState
 
@@ -59,7 +59,7 @@ def state(tmp_path: Path) -> OwnerState:
 
 @pytest.fixture
 def session(state: OwnerState) -> Iterator[HostSession]:
-    session = HostSandbox(None, state).start("task", Hello())
+    session = HostSandbox(None, state).start("task", Hello(), SandboxOptions())
     yield session
     session.close()
 
@@ -255,7 +255,7 @@ def test_the_session_is_removed_when_the_doorway_fails(state: OwnerState) -> Non
             raise OSError("no thread")
 
     with pytest.raises(OSError, match="no thread"):
-        HostSandbox(None, state).start("task", Broken())
+        HostSandbox(None, state).start("task", Broken(), SandboxOptions())
     assert list(state.folder.iterdir()) == []
 
 

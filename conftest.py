@@ -1,0 +1,3 @@
+"""Set up this repository's own tests."""
+
+pytest_plugins = ["pytester"]
