@@ -179,7 +179,7 @@ def _export(done: FinishedRun) -> None:
 def _close_results(run: RunDirectory) -> None:
     """Give a verdict to the sessions whose worker died: that is never the agent's failure."""
     for path in run.results.glob("*.json"):
-        if read_result(path)["verdict"] is None:
+        if read_result(path)["ended_at"] is None:
             update_result(path, verdict="infra", reason="the worker that ran the session died")
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 GraderFiles = str | Path | Sequence[str | Path] | None
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+SESSION: pytest.StashKey[AgentSession] = pytest.StashKey()
 
 
 @dataclass(slots=True)
@@ -170,7 +171,6 @@ def agent_session(
     """A session of the agent in a fresh home and workspace; it is ended and removed whatever the test does."""
     from pytest_agentcap.live import LiveStatus
     from pytest_agentcap.plan import SessionPlan, Surroundings
-    from pytest_agentcap.reporting import describe
     from pytest_agentcap.session import AgentSession
 
     config, node = request.config, request.node
@@ -196,12 +196,12 @@ def agent_session(
     live = LiveStatus(state.folder)
     around = Surroundings(agent_sandbox, capture_proxy, _capturing.pairs, _capturing.scripted, tmp_path, live.show)
     session = AgentSession(plan.claimed(), around)
+    node.stash[SESSION] = session
     try:
         yield session
     finally:
         session.close()
         live.clear()
-        describe(node, session)
 
 
 def _task_of(request: pytest.FixtureRequest) -> Task:

@@ -22,6 +22,7 @@ class ControllerHooks:
         self._controller, self._config, self._taken = controller, config, taken
         self._finished: list[FinishedRun] = []
         self._started = self._announced = False
+        self._tests = 0
         self._line: LiveLine | None = None
 
     def pytest_report_header(self) -> list[str]:
@@ -41,11 +42,13 @@ class ControllerHooks:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        # The controller of xdist collects nothing itself: what the first worker found is what all of them found.
-        self._announce(len(ids))
+        # The controller of xdist collects nothing itself: what the first worker found is what all of them found. It is
+        # said when the first test starts, for until then xdist rewrites its line of workers.
+        self._tests = len(ids)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:
+        self._announce(self._tests)
         self._erase()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

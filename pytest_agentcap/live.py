@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import time
 from pathlib import Path
@@ -64,6 +63,7 @@ class LiveLine:
         self._stopping.set()
         self._thread.join()
         self.erase()
+        self._out.close()
 
     def _run(self) -> None:
         while not self._stopping.wait(_EVERY_S):
@@ -93,6 +93,9 @@ def status_text(folder: Path, now: float, width: int) -> str:
     return " · ".join(parts)[:width]
 
 
-def live_line(state: Path, out: TextIO = sys.stdout) -> LiveLine | None:
-    """Start the live line if there is a terminal to draw it on."""
-    return LiveLine(state, out) if out.isatty() and os.environ.get("TERM") not in (None, "dumb") else None
+def live_line(state: Path) -> LiveLine | None:
+    """Start the live line if standard output is a terminal to draw it on."""
+    if not os.isatty(1) or os.environ.get("TERM") in (None, "dumb"):
+        return None
+    # A descriptor of our own: while a test runs, pytest points the other one at its capture file.
+    return LiveLine(state, os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace"))

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_agentcap import fixtures
 from pytest_agentcap.distributed import WorkerStart, is_worker, take_over
-from pytest_agentcap.fixtures import SETTINGS
+from pytest_agentcap.fixtures import SESSION, SETTINGS
 from pytest_agentcap.options import Settings, add_long_options, add_short_options
 
 _TAKEN: pytest.StashKey[Sequence[str]] = pytest.StashKey()
@@ -75,6 +75,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_agentcap.matrix import parametrize
 
         parametrize(metafunc, settings)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    session = item.stash.get(SESSION, None)
+    if session is not None and report.when != "setup":
+        from pytest_agentcap.reporting import describe
+
+        describe(report, session)
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -50,10 +50,9 @@ def announce(controller: Controller, tests: int) -> str:
     return f"agentcap: {_counted(tests, 'session')} = {product}, {_counted(settings.turns, 'turn')} each"
 
 
-def describe(node: pytest.Item, session: AgentSession) -> None:
-    """Put a session's figures where JUnit and other plugins read them, and what went wrong where a failure shows it."""
+def describe(report: pytest.TestReport, session: AgentSession) -> None:
+    """Put a session's figures where JUnit and other plugins read them, and what happened where a failure shows it."""
     from pytest_agentcap.outcome import report_section
-    from pytest_agentcap.runs.results import GOOD_VERDICTS
 
     outcome = session.outcome()
     plan = session.plan
@@ -70,10 +69,9 @@ def describe(node: pytest.Item, session: AgentSession) -> None:
         "verdict": outcome.verdict,
         "captures": str(plan.run.captures),
     }
-    old = [each for each in node.user_properties if each[0] not in known]
-    node.user_properties[:] = [*old, *((name, value) for name, value in known.items() if value is not None)]
-    if outcome.verdict not in GOOD_VERDICTS:
-        node.add_report_section("call", "agentcap", report_section(outcome))
+    report.user_properties += [(name, value) for name, value in known.items() if value is not None]
+    if report.failed:
+        report.sections.append(("agentcap", report_section(outcome)))
 
 
 def summary_table(finished: Sequence[FinishedRun]) -> list[str]:

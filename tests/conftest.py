@@ -93,6 +93,9 @@ class Project:
     def runs(self) -> list[Path]:
         return sorted(self.path.glob(".agentcap/*/"))
 
+    def manifests(self) -> list[dict[str, Any]]:
+        return [json.loads((run / "run.json").read_bytes()) for run in self.runs()]
+
     def results(self) -> list[dict[str, Any]]:
         """Return all results of all runs in the order of their sessions' names."""
         return [json.loads(path.read_bytes()) for run in self.runs() for path in sorted(run.glob("results/*.json"))]

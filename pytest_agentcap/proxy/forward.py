@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import uuid
 from typing import Any
@@ -57,8 +58,11 @@ class Forwarder:
             body = await _read_body(receive)
         except ClientGone:
             return
+        if self._leases.find(token) is not lease:
+            await _answer(send, 403, error_body(api, 403, "this lease was revoked"))
+            return
         headers = self._request_headers(scope["headers"], api)
-        exchange = _Exchange(self._client, method, self._upstream.origin + target, headers, body, started)
+        exchange = _Exchange(self._client, method, target.encode("latin-1"), headers, body, started)
         if api is None:
             await exchange.relay(receive, send)
             return
@@ -92,9 +96,14 @@ class Forwarder:
         self._running[call.rid] = relay
         try:
             await asyncio.wait({relay})
-            self._finish(lease, call, exchange, _ending(relay, exchange, lease))
+        except asyncio.CancelledError:
+            # The server gives up on its open connections; what has come is recorded all the same.
+            relay.cancel()
+            await asyncio.wait({relay})
+            raise
         finally:
             self._running.pop(call.rid, None)
+            self._finish(lease, call, exchange, _ending(relay, exchange, lease))
             lease.in_flight.discard(call.rid)
 
     def _finish(self, lease: Lease, call: Call, exchange: _Exchange, error: str | None) -> None:
@@ -151,12 +160,12 @@ class _Exchange:
         self,
         client: UpstreamClient,
         method: str,
-        url: str,
+        target: bytes,
         headers: list[tuple[bytes, bytes]],
         body: bytes,
         started: float,
     ) -> None:
-        self._client, self._method, self._url, self._headers, self._body = client, method, url, headers, body
+        self._client, self._method, self._target, self._headers, self._body = client, method, target, headers, body
         self._started = started
         self._begun = False
         self.status: int | None = None
@@ -189,8 +198,7 @@ class _Exchange:
         except httpx.ReadError as error:
             await self._fail(send, api, "upstream_reset", f"the upstream broke the connection: {error!r}")
         except httpx.TransportError as error:
-            kind = "upstream_reset" if isinstance(error, httpx.WriteError | httpx.CloseError) else "bad_gateway"
-            await self._fail(send, api, kind, f"the upstream's answer broke off: {error}")
+            await self._fail(send, api, _kind_of(error), f"the upstream's answer broke off: {error}")
         finally:
             for task in (forward, gone):
                 task.cancel()
@@ -198,7 +206,7 @@ class _Exchange:
 
     async def _forward(self, send: Send, spool: _Spool | None) -> None:
         spooled = 0
-        async with self._client.send(self._method, self._url, self._headers, self._body) as response:
+        async with self._client.send(self._method, self._target, self._headers, self._body) as response:
             self.status = response.status_code
             self.headers = [(name.lower(), value) for name, value in response.headers.raw]
             dropped = _HOP_BY_HOP | _named_in_connection(self.headers)
@@ -233,14 +241,23 @@ class _Exchange:
 
 def _ending(relay: asyncio.Task[None], exchange: _Exchange, lease: Lease) -> str | None:
     """Name what ended a call before its answer was complete, or None."""
-    if relay.cancelled():
+    if not relay.done() or relay.cancelled():
         return "shutdown"
     try:
         relay.result()
     except JournalError as error:
         lease.fault = str(error)
         return "unrecorded"
+    except Exception:
+        # The ASGI server raises on what it cannot pass on, such as a status that HTTP does not have.
+        return "bad_gateway"
     return exchange.error
+
+
+def _kind_of(error: httpx.TransportError) -> str:
+    # One class stands for two things, an upstream that hangs up early and one that does not speak HTTP.
+    hung_up = isinstance(error, httpx.RemoteProtocolError) and re.search("disconnected|closed connection", str(error))
+    return "upstream_reset" if hung_up or isinstance(error, httpx.WriteError | httpx.CloseError) else "bad_gateway"
 
 
 async def _read_body(receive: Receive) -> bytes:

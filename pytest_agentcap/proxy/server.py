@@ -106,7 +106,7 @@ class CaptureProxy:
             self._ready.set_exception(error)
 
     async def _serve(self) -> None:
-        client = UpstreamClient(secure=self.upstream.url.startswith("https:"))
+        client = UpstreamClient(self.upstream.origin)
         self._stopping = asyncio.Event()
         self._forwarder = Forwarder(self.upstream, self.leases, client, self._recorded_as)
         self._app = Starlette(routes=[Route("/{path:path}", endpoint=self._forwarder)])

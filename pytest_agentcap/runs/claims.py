@@ -34,6 +34,6 @@ def possible_claims(run: RunDirectory, task_id: str, trial: int, nodeid: str) ->
         name = base if attempt == 1 else f"{base}-a{attempt}"
         yield Claim(name, attempt)
         if base != other and read_result(run.result(name))["nodeid"] != nodeid:
-            base, attempt = other, 1
+            base = other
         else:
             attempt += 1

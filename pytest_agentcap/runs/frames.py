@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-SESSION, REQUEST, CHUNK, RESPONSE = b"S", b"Q", b"C", b"R"
+SESSION, REQUEST, CHUNK, RESPONSE = _KINDS = b"S", b"Q", b"C", b"R"
 _LENGTHS = struct.Struct("<cIQ")
 
 
@@ -41,6 +41,9 @@ def read_frames(file: BinaryIO, offset: int = 0) -> Iterator[Frame]:
         if len(lengths) < _LENGTHS.size:
             return
         kind, head_size, body_size = _LENGTHS.unpack(lengths)
+        if kind not in _KINDS:
+            # A machine that lost power can leave zeros where the last frames were.
+            return
         head, body = file.read(head_size), file.read(body_size)
         if len(head) < head_size or len(body) < body_size:
             return

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 SHORTEST_SECRET = 8
 _VARIABLES = (
@@ -39,7 +40,8 @@ class Mask:
         pairs: list[tuple[bytes, bytes]] = []
         for secret in sorted({s for s in secrets if len(s) >= SHORTEST_SECRET}, key=len, reverse=True):
             placeholder = b"agentcap-redacted-" + hashlib.sha256(secret.encode()).hexdigest()[:8].encode()
-            spellings = {secret.encode(), json.dumps(secret)[1:-1].encode()}
+            escaped = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+            spellings = {spelling.encode() for spelling in {secret} | escaped}
             pairs += [(spelling, placeholder) for spelling in sorted(spellings, key=len, reverse=True)]
         if lease:
             pairs.append((lease.encode(), b"<lease>"))
@@ -53,3 +55,12 @@ class Mask:
             if hits:
                 data, found = data.replace(secret, placeholder), found + hits
         return data, found
+
+    def apply_to(self, head: dict[str, Any], keys: Iterable[str]) -> tuple[dict[str, Any], int]:
+        """Do the same for single values of a head; a secret that looks like our own keys or numbers harms none."""
+        found = 0
+        for key in keys:
+            text, hits = self.apply(json.dumps(head.get(key), ensure_ascii=False).encode())
+            if hits:
+                head, found = {**head, key: json.loads(text)}, found + hits
+        return head, found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import re
 import threading
 from collections.abc import Iterator
@@ -18,6 +17,9 @@ from pytest_agentcap.runs.masking import Mask
 from pytest_agentcap.runs.verbatim import embed_body, embed_stream
 
 _SERVED_MODEL = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.){1,200})"')
+# What of a frame's head agents and upstreams write; keys travel in query strings and headers too.
+_FOREIGN = ("path", "query", "upstream_url", "request_headers", "response_headers")
+_ENCODINGS = frozenset({"identity", "gzip", "deflate", "br", "zstd"})
 _FINGERPRINT = {"server": "server", "x_served_by": "x-served-by", "via": "via", "build_info": "x-build-info"}
 
 
@@ -71,7 +73,7 @@ class PairMaker:
             self._pieces.pop(frame.head["request_id"], None)
 
     def _write_request(self, frame: Frame) -> None:
-        call, hits = self._masked(frame.head)
+        call, hits = self._mask.apply_to(frame.head, _FOREIGN)
         body, redacted = self._mask.apply(frame.body)
         head = {
             "request_id": call["request_id"],
@@ -86,7 +88,7 @@ class PairMaker:
         self._write(call["request_id"], "request", embed_body(head, body))
 
     def _write_response(self, frame_head: dict[str, Any], wire: bytes) -> None:
-        call, hits = self._masked(frame_head)
+        call, hits = self._mask.apply_to(frame_head, _FOREIGN)
         headers = {name.lower(): value for name, value in call["response_headers"]}
         body, intact = _decoded(wire, headers.get("content-encoding", ""))
         body, redacted = self._mask.apply(body)
@@ -104,11 +106,6 @@ class PairMaker:
         data = embed_stream(head, body) if stream else embed_body(head, body)
         self._write(call["request_id"], "response", data)
 
-    def _masked(self, head: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """Mask a head too: keys travel in query strings and headers."""
-        text, hits = self._mask.apply(json.dumps(head).encode())
-        return (json.loads(text), hits) if hits else (head, 0)
-
     def _write(self, rid: str, half: str, data: bytes) -> None:
         write_whole(self.captures / f"{rid}.{half}.json", data, mode=0o600)
 
@@ -117,6 +114,8 @@ def _decoded(wire: bytes, encoding: str) -> tuple[bytes, bool]:
     """Undo a content encoding; a body that broke off or lied about it stays as it was on the wire."""
     if not encoding or not wire:
         return wire, True
+    if not {name.strip().lower() for name in encoding.split(",")} <= _ENCODINGS:
+        return wire, False
     import httpx
 
     try:
