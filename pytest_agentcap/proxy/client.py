@@ -23,7 +23,8 @@ class UpstreamClient:
         self._origin = httpx.URL(origin)
         self._free: list[httpx.AsyncHTTPTransport] = []
         # Loading the CA bundle takes tens of milliseconds: once for https, and never for plain http.
-        self._tls = httpx.create_ssl_context() if self._origin.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        secure = self._origin.scheme == "https"
+        self._tls = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=60.0)
         self._timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S).as_dict()
 
@@ -33,7 +34,8 @@ class UpstreamClient:
     ) -> AsyncIterator[httpx.Response]:
         """Send one request and give its response as soon as the head is there; nothing is followed, decoded or kept.
 
-        `target` is the path and query as they go over the wire. Raises httpx.TransportError, also while the body is read.
+        `target` is the path and query as they go over the wire.
+        Raises httpx.TransportError, also while the body is read.
         """
         # As an extension the target stays as the agent spelled it; as a part of the URL it would be quoted anew.
         extensions = {"timeout": self._timeout, "target": target}

@@ -56,11 +56,18 @@ class Mask:
                 data, found = data.replace(secret, placeholder), found + hits
         return data, found
 
-    def apply_to(self, head: dict[str, Any], keys: Iterable[str]) -> tuple[dict[str, Any], int]:
-        """Do the same for single values of a head; a secret that looks like our own keys or numbers harms none."""
+    def apply_to(self, head: dict[str, Any], keys: frozenset[str]) -> tuple[dict[str, Any], int]:
+        """Do the same for some values of a head, texts and lists of texts; its keys and numbers are not text."""
         found = 0
-        for key in keys:
-            text, hits = self.apply(json.dumps(head.get(key), ensure_ascii=False).encode())
+        for key in head.keys() & keys:
+            value, hits = self._apply_within(head[key])
             if hits:
-                head, found = {**head, key: json.loads(text)}, found + hits
+                head, found = {**head, key: value}, found + hits
         return head, found
+
+    def _apply_within(self, value: Any) -> tuple[Any, int]:
+        if isinstance(value, list):
+            parts = [self._apply_within(part) for part in value]
+            return [part for part, _ in parts], sum(hits for _, hits in parts)
+        text, hits = self.apply(value.encode())
+        return text.decode(), hits

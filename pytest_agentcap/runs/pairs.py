@@ -18,7 +18,7 @@ from pytest_agentcap.runs.verbatim import embed_body, embed_stream
 
 _SERVED_MODEL = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.){1,200})"')
 # What of a frame's head agents and upstreams write; keys travel in query strings and headers too.
-_FOREIGN = ("path", "query", "upstream_url", "request_headers", "response_headers")
+_FOREIGN = frozenset({"path", "query", "upstream_url", "request_headers", "response_headers"})
 _ENCODINGS = frozenset({"identity", "gzip", "deflate", "br", "zstd"})
 _FINGERPRINT = {"server": "server", "x_served_by": "x-served-by", "via": "via", "build_info": "x-build-info"}
 
