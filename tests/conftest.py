@@ -6,13 +6,18 @@ import json
 import os
 import shutil
 import textwrap
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 Need = Callable[[str], None]
+Answer = Callable[[str], tuple[int, bytes]]
 
 
 @pytest.fixture(scope="session")
@@ -109,3 +114,50 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
             monkeypatch.delenv(name)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     return Project(pytester)
+
+
+@dataclass(slots=True)
+class HttpUpstream:
+    """A model server of a test's own; `seen` holds path and headers of each request that came."""
+
+    url: str
+    seen: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+
+
+@pytest.fixture
+def http_upstream() -> Callable[[Answer], Any]:
+    """Start a real HTTP server; `answer` maps a path to status and JSON."""
+
+    @contextmanager
+    def start(answer: Answer) -> Iterator[HttpUpstream]:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(*answer(self.path))
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                self._answer(*answer(self.path))
+
+            def _answer(self, status: int, body: bytes) -> None:
+                upstream.seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        upstream = HttpUpstream(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield upstream
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+    return start

@@ -52,10 +52,9 @@ def test_limit_and_sample_choose_after_the_keywords_and_alike_in_all_workers(pro
     assert [len([task for task in drawn if task.endswith("-t2")]), len(drawn)] == [3, 6]
     others = [tasks_of(project.ids(*sample, "--seed", str(seed))) for seed in (1, 2, 3)]
     assert any(other != drawn for other in others)
-    result = project.capture(*sample, "-n2")
-    result.assert_outcomes(passed=6)
+    drawn = tasks_of(project.ids("--sample", "2", "-k", "not scripted-a"))
+    project.capture("--sample", "2", "-k", "not scripted-a", "-n2").assert_outcomes(passed=3)
     assert sorted(result["session"] for result in project.results()) == sorted(drawn)
-    assert "deselected" not in result.stdout.str() or "INTERNALERROR" not in result.stdout.str()
 
 
 def test_a_test_beside_a_corpus_and_a_marked_one_get_its_tasks(project):
@@ -113,7 +112,7 @@ def test_agents_given_by_path_are_called_after_their_folder(agents, ids):
         (["a/m:fast", "b/n"], ["m-fast", "n"]),
         (["a/m", "b/m"], ["a-m", "b-m"]),
         (["a/m", "a:m"], ["m", "a-m"]),
-        (["x/a/m", "x/a-m"], ["x-a-m-1", "x-a-m-2"]),
+        (["y/x/m", "y:x/m"], ["y-x-m-1", "y-x-m-2"]),
         (["é"], ["x"]),
     ],
 )
