@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +23,8 @@ from pytest_agentcap.runs.layout import RunDirectory, create_run, workspace_fold
 from pytest_agentcap.runs.manifest import Manifest
 from pytest_agentcap.runs.pairs import finish_journals
 from pytest_agentcap.runs.provider import provider_of
-from pytest_agentcap.runs.results import read_result, update_result
+from pytest_agentcap.runs.recovery import Hold, close_results
+from pytest_agentcap.runs.results import read_results
 from pytest_agentcap.sandbox.base import SandboxError
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Controller:
     state: OwnerState | None = None
     service: PodmanService | None = None
     manifests: dict[str, Manifest] = field(default_factory=dict)
+    holds: list[Hold] = field(default_factory=list)
 
     @classmethod
     def of(cls, settings: Settings, config: pytest.Config) -> Controller:
@@ -69,7 +72,7 @@ class Controller:
     def start(self, say: Say) -> Assignment:
         """Check everything that can be checked now, and make the run directories.
 
-        Raises pytest.UsageError with one line; what was started is then stopped again.
+        Raises pytest.UsageError with one line. Whatever it raises, `close` is to be called.
         """
         from pytest_agentcap.sandbox.reaper import Owner, reap
 
@@ -86,20 +89,28 @@ class Controller:
                 for model in self.settings.models
             }
         except (PreflightError, SandboxError, OSError) as error:
-            self._clean_up(say)
             raise pytest.UsageError(f"agentcap: {error}") from error
         return Assignment(self.state.id, runs, uri)
 
     def report(self) -> None:
-        """Bring the manifests up to date."""
+        """Bring the manifests up to date; what cannot be read or written now, `finish` tries again and tells."""
         for manifest in self.manifests.values():
-            manifest.update()
+            with contextlib.suppress(OSError, ValueError):
+                manifest.update()
 
     def finish(self, say: Say) -> list[FinishedRun]:
         """End what still runs, complete what dead workers left, write parquet; remove runs that hold nothing."""
-        self._clean_up(say)
+        self._end(say)
         secrets = secret_values(self.settings, self.key)
         return [done for manifest in self.manifests.values() if (done := _finish_run(manifest, secrets)) is not None]
+
+    def close(self, say: Say) -> None:
+        """Stop what `start` started, however far it came; after `finish` there is nothing left to do."""
+        self._end(say)
+        for manifest in self.manifests.values():
+            _remove_if_unused(manifest.run)
+        while self.holds:
+            self.holds.pop().release()
 
     def _start_podman(self) -> str | None:
         if self.settings.sandbox != "podman":
@@ -112,7 +123,8 @@ class Controller:
 
     def _make_run(self, agent: AgentSpec, model: str) -> RunDirectory:
         provider = provider_of(self.upstream, model)
-        run = create_run(workspace_folder(), agent.name, provider)
+        # Absolute: tests change the working directory.
+        run = create_run(workspace_folder().absolute(), agent.name, provider)
         settings = self.settings
         facts = {
             "agent": agent.name,
@@ -133,9 +145,10 @@ class Controller:
         manifest = Manifest(run, facts)
         manifest.update()
         self.manifests[run.id] = manifest
+        self.holds.append(Hold.on(run))
         return run
 
-    def _clean_up(self, say: Say) -> None:
+    def _end(self, say: Say) -> None:
         from pytest_agentcap.sandbox.reaper import remove_containers
 
         if self.state is None:
@@ -152,17 +165,21 @@ class Controller:
 
 def _finish_run(manifest: Manifest, secrets: tuple[str, ...]) -> FinishedRun | None:
     run = manifest.run
-    if not any(run.results.iterdir()):
-        _remove_unused(run)
+    if _remove_if_unused(run):
         return None
     done = FinishedRun(run)
     # Each step is worth having when another fails, whatever it fails of: the captures are there and can be exported.
-    for step in (lambda: finish_journals(run.captures, secrets), lambda: _close_results(run), lambda: _export(done)):
+    for step in (
+        lambda: finish_journals(run.captures, secrets),
+        lambda: close_results(run),
+        lambda: _export(done),
+        lambda: manifest.update(),
+        lambda: done.results.extend(read_results(run)),
+    ):
         try:
             step()
         except Exception as error:
             done.problems.append(f"{run.id}: {type(error).__name__}: {error}")
-    done.results = manifest.update()
     return done
 
 
@@ -176,15 +193,14 @@ def _export(done: FinishedRun) -> None:
     done.problems += [f"{done.run.id}: {error}" for error in report.errors]
 
 
-def _close_results(run: RunDirectory) -> None:
-    """Give a verdict to the sessions whose worker died: that is never the agent's failure."""
-    for path in run.results.glob("*.json"):
-        if read_result(path)["ended_at"] is None:
-            update_result(path, verdict="infra", reason="the worker that ran the session died")
-
-
-def _remove_unused(run: RunDirectory) -> None:
+def _remove_if_unused(run: RunDirectory) -> bool:
+    """Remove a run that no session has claimed a place in; tell whether it is gone."""
+    if not run.path.exists():
+        return True
+    if any(run.results.iterdir()):
+        return False
     for place in (run.captures, run.sessions, run.results):
         place.rmdir()
     run.manifest.unlink()
     run.path.rmdir()
+    return True

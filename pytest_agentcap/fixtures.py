@@ -195,7 +195,10 @@ def agent_session(
     )
     live = LiveStatus(state.folder)
     around = Surroundings(agent_sandbox, capture_proxy, _capturing.pairs, _capturing.scripted, tmp_path, live.show)
-    session = AgentSession(plan.claimed(), around)
+    try:
+        session = AgentSession(plan.claimed(), around)
+    except OSError as error:
+        pytest.fail(f"{plan.run.path} cannot be written: {error.strerror}: free some space", pytrace=False)
     node.stash[SESSION] = session
     try:
         yield session

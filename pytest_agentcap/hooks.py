@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
 
 
+# Options that make a pytest session of something that runs no test.
+_LISTING = ("collectonly", "showfixtures", "show_fixtures_per_test", "cacheshow")
+
+
 class ControllerHooks:
     """Tie a Controller to one pytest session."""
 
@@ -30,7 +34,7 @@ class ControllerHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
-        if self._config.option.collectonly:
+        if any(getattr(self._config.option, name, None) for name in _LISTING):
             return
         assignment = self._controller.start(self._say)
         self._config.stash[ASSIGNMENT] = assignment
@@ -64,6 +68,10 @@ class ControllerHooks:
         if self._started:
             self._finish(session)
         return result
+
+    def pytest_unconfigure(self) -> None:
+        # A failed or interrupted start never gets to sessionfinish, and a second Ctrl-C breaks that off.
+        self._controller.close(self._say)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._finished:

@@ -40,6 +40,7 @@ def check_upstream(upstream: str, key: Key | None) -> None:
             base.origin + base.target("/v1/models", ""),
             headers=[header] if header else [],
             timeout=_TIMEOUT_S,
+            verify=httpx.create_ssl_context(),
             trust_env=False,
             follow_redirects=False,
         )

@@ -79,8 +79,11 @@ def summary_table(finished: Sequence[FinishedRun]) -> list[str]:
     rows = [("agent", "model", "tasks", "sessions", "calls", "tokens in", "tokens out", "verdicts")]
     for done in finished:
         results = done.results
+        if not results:
+            continue
         first = results[0]
-        verdicts = Counter(result["verdict"] for result in results)
+        # A session whose end could not be recorded was broken by the infrastructure.
+        verdicts = Counter(result["verdict"] or "infra" for result in results)
         rows.append(
             (
                 str(first["agent"]),
@@ -111,7 +114,7 @@ def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun]) -
     write("")
     for done in finished:
         write(f"run      {_shown(done.run.path)}")
-        write(f"parquet  {_shown(done.parquet) if done.parquet else 'none: there were no captures'}")
+        write(f"parquet  {_shown(done.parquet) if done.parquet else _no_parquet(done)}")
     for done in finished:
         for problem in done.problems:
             write(f"ERROR    {problem}", red=True)
@@ -120,6 +123,10 @@ def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun]) -
                 f"         the captures are kept; try again with: {_program()} export {_shown(done.run.path)}", red=True
             )
     write(f"look at it with: {_program()} show {_shown(finished[-1].run.path)}")
+
+
+def _no_parquet(done: FinishedRun) -> str:
+    return "none: see below" if done.problems else "none: there were no captures"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -95,9 +95,8 @@ class AgentSession:
         except (SandboxError, OSError) as error:
             self._infra = self._infra or str(error)
         self._busy = False
-        outcome = self.outcome()
-        self._save(outcome)
-        return outcome
+        self._save(self.outcome())
+        return self.outcome()
 
     def outcome(self) -> Outcome:
         """Return how the session stands now."""
@@ -273,7 +272,10 @@ class AgentSession:
             graders=tuple(asdict(each) for each in self._graders),
             notes=tuple(self._notes),
         )
-        save_result(plan.run, result)
+        try:
+            save_result(plan.run, result)
+        except OSError as error:
+            self._infra = self._infra or f"{plan.run.path} cannot be written: {error.strerror}: free some space"
 
 
 def _count_tokens(run: RunDirectory, rids: list[str]) -> dict[str, tuple[int | None, int | None]]:

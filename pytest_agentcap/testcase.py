@@ -8,5 +8,5 @@ from pytest_agentcap.session import AgentSession
 
 def test_task(agent_session: AgentSession, task: Task) -> None:
     outcome = agent_session.run(task)
-    assert outcome.calls, outcome.headline
     outcome.check()
+    assert outcome.calls

@@ -223,7 +223,7 @@ def test_export_with_a_damaged_journal_writes_the_rest_and_fails(run, capsys):
     assert main(["export", run.id]) == 1
     out, err = capsys.readouterr()
     assert "1 rows" in out
-    assert "a journal cannot be finished" in err
+    assert "what its session left open cannot be finished" in err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--all", "pi-local-1"], ["nowhere"], ["pi-local-1", "nowhere"]])

@@ -69,14 +69,14 @@ def test_selection_by_keyword_node_id_and_last_failure_works_with_importlib_too(
 
 def test_maxfail_stops_and_worksteal_shares(project):
     project.write_shell_agent()
-    project.write_jsonl(*({"id": f"t{n}", "input": "exit 1"} for n in range(6)))
+    project.write_jsonl(*({"id": f"t{n}", "input": "exit 1"} for n in range(4)))
     agent = ("--agent", "shell", "--sandbox", "host", "-q")
     result = project.pytest(*agent, "--maxfail=2")
     assert result.ret == 1
     assert len(project.results()) == 2
     result = project.pytest(*agent, "-n2", "--dist=worksteal")
     assert result.ret == 1
-    result.assert_outcomes(failed=6)
+    result.assert_outcomes(failed=4)
 
 
 def test_a_corpus_that_cannot_be_read_is_an_error_with_file_and_line(project):

@@ -34,10 +34,10 @@ def test_every_cell_is_a_run_of_its_own(project):
     options = ("--agent", "shell", "--model", "x/one", "--model", "two", "--trials", "2", "--upstream", "scripted")
     result = project.capture(*options, "-k", "not one-a-t2")
     result.assert_outcomes(passed=6)
-    found = {
-        (run["agent"], run["model"], tuple(task["trial"] for task in run["tasks"])) for run in project.manifests()
+    found = {(run["agent"], run["model"], tuple(task["trial"] for task in run["tasks"])) for run in project.manifests()}
+    assert found == {
+        (agent, model, (1, 2)[: 1 + (model == "two")]) for agent in ("loop", "shell") for model in ("x/one", "two")
     }
-    assert found == {(agent, model, (1, 2)[: 1 + (model == "two")]) for agent in ("loop", "shell") for model in ("x/one", "two")}
     assert {result["session"] for result in project.results()} == {"a", "a-t2"}
 
 
@@ -47,11 +47,9 @@ def test_limit_and_sample_choose_after_the_keywords_and_alike_in_all_workers(pro
     assert tasks_of(project.ids("-k", "not scripted-a", "--limit", "2")) == ["z", "b", "c"]
     sample = ("--sample", "3", "--trials", "2", "prompts.jsonl")
     drawn = tasks_of(project.ids(*sample))
-    assert drawn == tasks_of(project.ids(*sample, "--seed", "0"))
     assert drawn == sorted(drawn)
     assert [len([task for task in drawn if task.endswith("-t2")]), len(drawn)] == [3, 6]
-    others = [tasks_of(project.ids(*sample, "--seed", str(seed))) for seed in (1, 2, 3)]
-    assert any(other != drawn for other in others)
+    assert drawn != tasks_of(project.ids(*sample, "--seed", "1"))
     drawn = tasks_of(project.ids("--sample", "2", "-k", "not scripted-a"))
     project.capture("--sample", "2", "-k", "not scripted-a", "-n2").assert_outcomes(passed=3)
     assert sorted(result["session"] for result in project.results()) == sorted(drawn)

@@ -45,21 +45,35 @@ def test_the_defaults_are_the_scripted_model_in_podman(project, pytester):
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (["--turns", "0"], "*--turns: '0' is not a whole number from 1 on"),
-        (["--turn-timeout", "nan"], "*--turn-timeout: 'nan' is not a number of seconds above 0"),
-        (["--model", "two words"], "*--model: 'two words' is not a model id*"),
-        (["--model", "m", "--upstream", "ftp://x"], "*--upstream: 'ftp://x' is no upstream: give 'scripted' or a URL*"),
-        (["--sandbox", "chroot"], "*--sandbox: 'chroot' is none of podman, host"),
-        (["--limit", "1", "--sample", "1"], "ERROR: --limit and --sample exclude each other: give one"),
-        (["--workspace", "nowhere"], "ERROR: --workspace nowhere: there is no such folder"),
-        (["--upstream", "http://127.0.0.1:1"], "ERROR: --upstream http://127.0.0.1:1 needs a model: pass --model ID"),
+        (["--turns", "0"], "--turns: '0' is not a whole number from 1 on"),
+        (["--turn-timeout", "nan"], "--turn-timeout: 'nan' is not a number of seconds above 0"),
+        (["--seed", "x"], "--seed: 'x' is not a whole number"),
+        (["--model", "two words"], "--model: 'two words' is not a model id"),
+        (["--sandbox", "chroot"], "--sandbox: 'chroot' is none of podman, host"),
+        (["--limit", "1", "--sample", "1"], "--limit and --sample exclude each other: give one"),
+        (["--workspace", "nowhere"], "--workspace nowhere: there is no such folder"),
+        (["--upstream", "http://127.0.0.1:1"], "--upstream http://127.0.0.1:1 needs a model: pass --model ID"),
+        *(
+            (["--model", "m", "--upstream", url], f"{url!r} is no upstream: give 'scripted' or a URL")
+            for url in (
+                *("ftp://x", "http://", "http://h?q=1", "http://user@h", "x"),
+                *("http://127.0.0.1:99999", "http://x:port", "http://[::1", "http://a..b"),
+            )
+        ),
     ],
 )
-def test_a_bad_value_is_one_line_and_exit_status_4(project, args, line):
-    result = project.capture("-n2", *args)
-    assert result.ret == 4
-    result.stderr.fnmatch_lines([line])
-    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+@pytest.mark.usefixtures("project")
+def test_a_bad_value_is_refused_in_one_line(pytester, args, line):
+    with pytest.raises(pytest.UsageError) as refused:
+        pytester.parseconfigure("-p", "agentcap", "--agent", "loop", *args)
+    assert line in str(refused.value)
+
+
+def test_a_bad_value_is_exit_status_4_with_workers_too(project):
+    for args in (("--turns", "0"), ("--limit", "1", "--sample", "1")):
+        result = project.capture("-n2", *args)
+        assert result.ret == 4
+        assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
 
 
 def test_a_bad_ini_value_names_the_file_and_the_key(project):
@@ -69,17 +83,30 @@ def test_a_bad_ini_value_names_the_file_and_the_key(project):
     result.stderr.fnmatch_lines(["ERROR: *pytest.ini: agentcap_trials: 'many' is not a whole number from 1 on"])
 
 
-@pytest.mark.parametrize("owner", ["conftest", "plugin"])
-def test_whoever_owns_model_keeps_it_and_the_long_name_works(project, owner):
-    own = "def pytest_addoption(parser):\n    parser.addoption('--model', default='theirs')\n"
-    own += "def pytest_report_header(config):\n    return 'their model is ' + config.getoption('--model')\n"
-    project.write("conftest.py" if owner == "conftest" else "owner.py", own)
-    load = () if owner == "conftest" else ("-p", "owner")
+OWNER = """
+    def pytest_addoption(parser):
+        parser.addoption("--model", default="theirs")
+
+    def pytest_report_header(config):
+        return "their model is " + config.getoption("--model")
+"""
+TAKEN = "agentcap: taken by another plugin or a conftest.py: --model (use --agentcap-model)"
+
+
+def test_a_conftest_that_owns_model_keeps_it(project):
+    project.write("conftest.py", OWNER)
     project.write_tasks("say hello")
     long = ("--agentcap-model", "org/ours", "--agentcap-upstream", "scripted")
-    result = project.capture(*load, "--model", "other", *long, "-n2" if owner == "plugin" else "-n0")
+    result = project.pytest("--agent", "loop", "--collect-only", "--model", "other", *long)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["their model is other", TAKEN, "*test_task[[]loop-ours-say-hello-*"])
+
+
+def test_a_plugin_that_owns_model_keeps_it_in_workers_too(project):
+    project.write("owner.py", OWNER)
+    project.write_tasks("say hello")
+    long = ("--agentcap-model", "org/ours", "--agentcap-upstream", "scripted")
+    result = project.capture("-p", "owner", "-n2", "--model", "other", *long)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(
-        ["their model is other", "agentcap: taken by another plugin or a conftest.py: --model (use --agentcap-model)"]
-    )
+    result.stdout.fnmatch_lines(["their model is other", TAKEN])
     assert project.results()[0]["model"] == "org/ours"

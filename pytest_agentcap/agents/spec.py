@@ -97,5 +97,7 @@ def _problems(spec: AgentSpec) -> list[str]:
         if file.template and not (spec.folder / file.template).is_file():
             found.append(f"files[{number}].template: there is no {file.template} beside agent.toml")
     texts = [*spec.command.first, *spec.command.next, *spec.environment.values(), *(f.path for f in spec.files)]
+    templates = [spec.folder / file.template for file in spec.files if file.template]
+    texts += [template.read_text("utf-8") for template in templates if template.is_file()]
     found += [f"unknown placeholder {{{{{name}}}}}" for text in texts for name in unknown_placeholders(text)]
     return found

@@ -37,14 +37,14 @@ def _export_run(run: RunDirectory) -> int:
     import pyarrow
 
     from pytest_agentcap.publish.parquet import write_parquet
-    from pytest_agentcap.runs.pairs import finish_journals
+    from pytest_agentcap.runs.recovery import recover
 
     status = 0
     try:
-        finish_journals(run.captures, environment_secrets())
+        recover(run, environment_secrets())
     except (ValueError, LookupError, OSError) as error:
         # What the other sessions captured is still worth its parquet.
-        complain(f"{run.path}: a journal cannot be finished: {error!r}")
+        complain(f"{run.path}: what its session left open cannot be finished: {error!r}")
         status = 1
     try:
         report = write_parquet(run)

@@ -147,10 +147,17 @@ class _Spool:
 
     def __init__(self, lease: Lease, call: Call) -> None:
         self._lease = lease
-        self._head = {"request_id": call.rid}
+        self._rid = call.rid
 
-    def write(self, pending: list[bytes]) -> None:
-        self._lease.journal.chunk(self._head, b"".join(pending))
+    def write(self, exchange: _Exchange) -> None:
+        # The status and headers are for a reader who finds no end of the response, after a crash.
+        head = {
+            "request_id": self._rid,
+            "status_code": exchange.status,
+            "response_headers": _recordable(exchange.headers),
+            "first_byte_ms": exchange.first_byte_ms,
+        }
+        self._lease.journal.chunk(head, b"".join(exchange.pending))
 
 
 class _Exchange:
@@ -223,7 +230,7 @@ class _Exchange:
                     self.pending.append(chunk)
                     spooled += len(chunk)
                     if spooled >= _SPOOL_BYTES:
-                        spool.write(self.pending)
+                        spool.write(self)
                         self.pending, spooled = [], 0
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})

@@ -8,6 +8,7 @@ a long stream stays out of memory) and one `RESPONSE` that ends the call.
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,11 +20,15 @@ _LENGTHS = struct.Struct("<cIQ")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One journal record; `end` is the file offset behind it."""
+    """One journal record, its body at `body_at` of the file and `end` the offset behind it.
+
+    A `CHUNK`'s `body` is empty here: many make up one response, and `read_body` brings them when it is complete.
+    """
 
     kind: bytes
     head: dict[str, Any]
     body: bytes
+    body_at: int
     end: int
 
 
@@ -35,17 +40,26 @@ def encode_frame(kind: bytes, head: dict[str, Any], body: bytes = b"") -> list[b
 
 def read_frames(file: BinaryIO, offset: int = 0) -> Iterator[Frame]:
     """Yield the whole frames from an offset on; a torn last frame is left for later."""
-    file.seek(offset)
-    while True:
+    size = file.seek(0, os.SEEK_END)
+    while offset + _LENGTHS.size <= size:
+        file.seek(offset)
         lengths = file.read(_LENGTHS.size)
         if len(lengths) < _LENGTHS.size:
+            # On a full disk the writer takes a torn frame back, also while it is being read.
             return
         kind, head_size, body_size = _LENGTHS.unpack(lengths)
-        if kind not in _KINDS:
-            # A machine that lost power can leave zeros where the last frames were.
+        body_at = offset + _LENGTHS.size + head_size
+        offset = body_at + body_size
+        if offset > size or kind not in _KINDS:
+            # Torn, or the zeros that a file system puts where a lost power cut a write short.
             return
-        head, body = file.read(head_size), file.read(body_size)
-        if len(head) < head_size or len(body) < body_size:
+        head, body = file.read(head_size), b"" if kind == CHUNK else file.read(body_size)
+        if len(head) < head_size or (len(body) < body_size and kind != CHUNK):
             return
-        offset += _LENGTHS.size + head_size + body_size
-        yield Frame(kind, json.loads(head), body, offset)
+        yield Frame(kind, json.loads(head), body, body_at, offset)
+
+
+def read_body(file: BinaryIO, frame: Frame) -> bytes:
+    """Read a frame's body from the journal that it was found in."""
+    file.seek(frame.body_at)
+    return file.read(frame.end - frame.body_at)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, Frame, read_frames
+from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, Frame, read_body, read_frames
 from pytest_agentcap.runs.layout import write_whole
 from pytest_agentcap.runs.masking import Mask
 from pytest_agentcap.runs.verbatim import embed_body, embed_stream
@@ -36,7 +37,7 @@ class PairMaker:
     _offset: int = 0
     _mask: Mask = field(default_factory=Mask)
     _session: dict[str, Any] = field(default_factory=dict)
-    _pieces: dict[str, list[bytes]] = field(default_factory=dict)
+    _early: dict[str, list[Frame]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def advance(self) -> None:
@@ -46,7 +47,7 @@ class PairMaker:
         """
         with self._lock, self.journal.open("rb") as file:
             for frame in read_frames(file, self._offset):
-                self._handle(frame)
+                self._handle(frame, file)
                 self._offset = frame.end
 
     def advance_if_possible(self) -> None:
@@ -55,22 +56,27 @@ class PairMaker:
             self.advance()
 
     def finish(self) -> None:
-        """Handle the rest and delete the journal."""
+        """Handle the rest and delete the journal; a response whose end is not in it is kept as `shutdown`."""
         self.advance()
+        with self._lock, self.journal.open("rb") as file:
+            ended_at_ns = os.fstat(file.fileno()).st_mtime_ns
+            for chunks in list(self._early.values()):
+                told = {**chunks[0].head, "ended_at_ns": ended_at_ns, "complete": False, "error": "shutdown"}
+                self._write_response(told, b"".join(read_body(file, chunk) for chunk in chunks))
         self.journal.unlink()
 
-    def _handle(self, frame: Frame) -> None:
+    def _handle(self, frame: Frame, file: BinaryIO) -> None:
         if frame.kind == SESSION:
             self._session = dict(frame.head)
             self._mask = Mask.of(self.secrets, self._session.pop("lease", None))
         elif frame.kind == REQUEST:
             self._write_request(frame)
         elif frame.kind == CHUNK:
-            self._pieces.setdefault(frame.head["request_id"], []).append(frame.body)
+            self._early.setdefault(frame.head["request_id"], []).append(frame)
         elif frame.kind == RESPONSE:
-            pieces = self._pieces.get(frame.head["request_id"], [])
-            self._write_response(frame.head, b"".join([*pieces, frame.body]))
-            self._pieces.pop(frame.head["request_id"], None)
+            chunks = self._early.get(frame.head["request_id"], [])
+            self._write_response(frame.head, b"".join([*(read_body(file, chunk) for chunk in chunks), frame.body]))
+            self._early.pop(frame.head["request_id"], None)
 
     def _write_request(self, frame: Frame) -> None:
         call, hits = self._mask.apply_to(frame.head, _FOREIGN)
@@ -153,6 +159,12 @@ def finish_journals(captures: Path, secrets: tuple[str, ...] = ()) -> list[str]:
             if journal.exists():
                 raise
     return done
+
+
+def is_being_written(journal: Path) -> bool:
+    """Tell whether the process that writes a journal is alive."""
+    with _locked(journal) as abandoned:
+        return not abandoned
 
 
 @contextlib.contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import itertools
 import os
 import socket
 import struct
@@ -72,7 +74,8 @@ class Visit:
 
     def reset(self) -> None:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
+        # Not `close`, which waits for the reader that is still open on the socket.
+        os.close(self.sock.detach())
 
 
 class RawUpstream:
@@ -83,15 +86,23 @@ class RawUpstream:
         self.answer: Callable[[Visit], None] = lambda visit: visit.respond(body=visit.body)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._open: list[socket.socket] = []
+        self._serving: list[tuple[socket.socket, threading.Thread]] = []
+        self._numbers = itertools.count(1)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         # Closing alone does not wake up a thread that waits in accept.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for sock in self._open:
-            sock.close()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connections that have been made so far and wait for the threads that serve them."""
+        while self._serving:
+            sock, thread = self._serving.pop()
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            thread.join(PATIENCE_S)
 
     def _accept(self) -> None:
         while True:
@@ -99,8 +110,10 @@ class RawUpstream:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            self._open.append(sock)
-            threading.Thread(target=self._serve, args=(sock, len(self._open)), daemon=True).start()
+            connection = next(self._numbers)
+            thread = threading.Thread(target=self._serve, args=(sock, connection), daemon=True)
+            self._serving.append((sock, thread))
+            thread.start()
 
     def _serve(self, sock: socket.socket, connection: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -262,4 +275,4 @@ def everything_on_disk() -> Callable[[Path], bytes]:
 
 @pytest.fixture
 def open_files() -> Callable[[], int]:
-    return lambda: len(os.listdir("/dev/fd"))
+    return lambda: sum(1 for _ in Path("/dev/fd").iterdir())

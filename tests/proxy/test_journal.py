@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from pytest_agentcap.proxy.journal import Journal, JournalError
-from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, read_frames
+from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, read_body, read_frames
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def journal(path):
 
 def frames(path):
     with path.open("rb") as file:
-        return [(frame.kind, frame.head, frame.body) for frame in read_frames(file)]
+        return [(frame.kind, frame.head, read_body(file, frame)) for frame in list(read_frames(file))]
 
 
 def limit_file_size(limit):

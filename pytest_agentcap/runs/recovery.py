@@ -1,0 +1,63 @@
+"""Runs whose test session is over: what it left open is closed, by its controller or by any later reader."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+
+from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.runs.manifest import Manifest, read_manifest
+from pytest_agentcap.runs.pairs import finish_journals, is_being_written
+from pytest_agentcap.runs.results import read_result, update_result
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Mark a run as one whose controller lives; the mark goes with the process, however it ends."""
+
+    descriptor: int
+
+    @classmethod
+    def on(cls, run: RunDirectory) -> Hold:
+        descriptor = os.open(run.path, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return cls(descriptor)
+
+    def release(self) -> None:
+        os.close(self.descriptor)
+
+
+def is_held(run: RunDirectory) -> bool:
+    """Tell whether the controller that made a run is still at work."""
+    descriptor = os.open(run.path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def recover(run: RunDirectory, secrets: tuple[str, ...] = ()) -> None:
+    """Finish a run that its controller could not: journals, verdicts, manifest. A run that is held is only read.
+
+    Raises OSError or ValueError when something of it cannot be read or written.
+    """
+    held = is_held(run)
+    finish_journals(run.captures, secrets)
+    if not held and run.results.is_dir():
+        close_results(run)
+        facts = read_manifest(run)
+        facts.pop("tasks", None)
+        Manifest(run, facts).update()
+
+
+def close_results(run: RunDirectory) -> None:
+    """Give a verdict to the sessions whose end nobody recorded: that is never the agent's failure."""
+    for path in run.results.glob("*.json"):
+        result = read_result(path)
+        journal = run.journal(result["session"])
+        if result["ended_at"] is None and not (journal.exists() and is_being_written(journal)):
+            update_result(path, verdict="infra", reason="its end was not recorded: its worker died")

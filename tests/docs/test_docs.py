@@ -1,0 +1,216 @@
+"""What README.md and docs/ say is so: links, options, columns, fields, and the examples, which are run."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_agentcap.options import OPTIONS
+from pytest_agentcap.publish.schema import SCHEMA
+from pytest_agentcap.runs.results import SessionResult, TurnResult
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "pytest_agentcap"
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(ROOT.glob("docs/*.md"))}
+TEXTS = {"README.md": (ROOT / "README.md").read_text("utf-8"), **PAGES}
+OTHERS_OPTIONS = {
+    "--collect-only",
+    "--dist",
+    "--junitxml",
+    "--lf",
+    "--maxfail",
+    "--maxschedchunk",
+}
+FIXTURES = {
+    *("capture_proxy", "agent_sandbox", "agent_session", "agent", "model", "task", "trial"),
+    *("sandbox_options", "workspace_source", "turns", "followup", "grader", "capture_run"),
+}
+# A file of an example: its path in a line of its own, then a block with all that is in it.
+FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ROW = re.compile(r"^\| (`.*?) \| (.*) \|$", re.MULTILINE)
+CODE = re.compile(r"`([^`]+)`")
+
+
+def section(page: str, heading: str) -> str:
+    """Return what stands below a heading up to the next one of its level or above."""
+    level = heading.index(" ")
+    _, _, below = TEXTS[page].partition(f"\n{heading}\n")
+    assert below, f"{page} has no section {heading!r}"
+    return re.split(rf"^#{{1,{level}}} ", below, flags=re.MULTILINE)[0]
+
+
+def named_in_rows(text: str) -> list[str]:
+    """Return the code in the first cells of a text's tables."""
+    return [name for cell, _ in ROW.findall(text) for name in CODE.findall(cell)]
+
+
+def without_files(text: str) -> str:
+    return FILE.sub("", text)
+
+
+def anchors(text: str) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def write_files(page: str, project: Any) -> None:
+    for name, text in FILE.findall(TEXTS[page]):
+        path = project.write(name, text)
+        if text.startswith("#!"):
+            path.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_relative_links_lead_to_files_and_headings_that_exist(name):
+    for target in re.findall(r"\]\(([^)]+)\)", TEXTS[name]):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        found = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found.read_text("utf-8")), target
+
+
+def test_the_readme_links_to_the_pages_for_users():
+    linked = set(re.findall(r"\]\((docs/\w+\.md)\)", TEXTS["README.md"]))
+    assert set(PAGES) - linked <= {"docs/files.md"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_begins_with_one_sentence_that_says_what_it_is_for(name):
+    title, _, rest = PAGES[name].partition("\n\n")
+    opening = " ".join(rest.partition("\n\n")[0].split())
+    assert title.startswith("# ")
+    assert opening.startswith("This page says ") or opening.startswith("This page lists ")
+    assert opening.count(". ") == 0
+    assert opening.endswith(".")
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_option_that_is_named_exists(name):
+    ours = {f"--{prefix}{option.name}" for option in OPTIONS for prefix in ("", "agentcap-")}
+    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", without_files(TEXTS[name])))
+    assert named - ours - OTHERS_OPTIONS - {"--agentcap-NAME"} == set()
+
+
+def test_every_option_is_in_the_table_of_the_readme():
+    listed = re.findall(r"^\| `--([\w-]+)", section("README.md", "## Options"), re.MULTILINE)
+    assert listed == [option.name for option in OPTIONS]
+
+
+def test_every_column_is_described_in_order_with_its_type():
+    rows = re.findall(r"^\| `(\w+)` \| ([\w ]+) \|", section("docs/files.md", "## captures.parquet"), re.MULTILINE)
+    # Arrow calls the items of a list `item` in one version and `element` in another.
+    types = [re.sub(r"^list<\w+: (\w+)>$", r"list of \1", str(column.type)) for column in SCHEMA]
+    assert rows == list(zip(SCHEMA.names, types, strict=True))
+
+
+def test_every_field_of_a_result_is_described():
+    text = section("docs/files.md", "## results/")
+    assert set(named_in_rows(text)) == {field.name for field in fields(SessionResult)} | {"format", "completed_turns"}
+    assert {field.name for field in fields(TurnResult)} <= set(CODE.findall(text))
+
+
+def test_every_public_fixture_is_described():
+    assert set(named_in_rows(section("docs/corpora.md", "## Fixtures"))) == FIXTURES
+
+
+def test_every_agent_and_corpus_that_is_shipped_is_described():
+    agents = {path.parent.name for path in ROOT.glob("agents/*/agent.toml")}
+    assert set(named_in_rows(section("docs/agents.md", "## Shipped agents"))) == agents
+    corpora = {path.name for path in ROOT.glob("corpora/*") if (path / "README.md").is_file()}
+    assert set(named_in_rows(section("docs/corpora.md", "## Shipped corpora"))) == corpora
+
+
+def test_every_key_and_placeholder_of_an_agent_is_described():
+    import msgspec
+
+    from pytest_agentcap.agents.spec import AgentFile, AgentSpec, CommandLines, ReplySource, SessionSource
+    from pytest_agentcap.agents.templates import Variables
+
+    tables = {"command": CommandLines, "session": SessionSource, "reply": ReplySource}
+    keys = {field.name for field in msgspec.structs.fields(AgentSpec)} - {"folder", *tables}
+    tables |= {"files": AgentFile}
+    keys |= {f"{name}.{field.name}" for name, struct in tables.items() for field in msgspec.structs.fields(struct)}
+    assert set(named_in_rows(section("docs/agents.md", "### agent.toml"))) == keys
+    placeholders = {f"{{{{{field.name}}}}}" for field in fields(Variables)}
+    assert set(named_in_rows(section("docs/agents.md", "### Placeholders"))) == placeholders
+
+
+def test_every_module_has_its_place_in_the_rooms():
+    text = section("docs/architecture.md", "## Rooms")
+    rows = {CODE.findall(cell)[0]: cells for cell, cells in ROW.findall(text)}
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    rooms = {path.parent.name + "/" for path in PACKAGE.glob("*/*.py")}
+    assert set(rows) == modules | rooms
+    for room in rooms:
+        listed = CODE.findall(rows[room].rpartition(" | ")[2])
+        assert set(listed) == {path.stem for path in (PACKAGE / room).glob("*.py")} - {"__init__"}
+
+
+def test_the_example_corpus_runs_as_shown(project, need):
+    need("jq")
+    write_files("docs/corpora.md", project)
+    done = project.capture("notes", "--grader", "notes/short.sh")
+    done.assert_outcomes(passed=6)
+    assert sorted(result["verdict"] for result in project.results()) == ["captured"] * 2 + ["passed"] * 4
+    graders = [[grader["name"] for grader in result["graders"]] for result in project.results()]
+    assert graders.count(["check", "short"]) == 4
+
+
+def test_every_field_of_a_manifest_and_of_captures_is_described(project):
+    write_files("docs/corpora.md", project)
+    project.capture("notes/prompts.jsonl", "--label", "example").assert_outcomes(passed=2)
+    (run,), (manifest,) = project.runs(), project.manifests()
+    text = section("docs/files.md", "## run.json")
+    assert set(named_in_rows(text)) == set(manifest)
+    assert set(manifest["tasks"][0]) | set(manifest["tasks"][0]["turns"][0]) <= set(CODE.findall(text))
+
+    request, _, response = section("docs/files.md", "## Pair files").partition("`<rid>.response.json`:")
+    odd = {"undecoded", "body_base64", "raw_base64"}
+    for half, body, text in (("request", "body", request), ("response", "raw", response)):
+        described = set(named_in_rows(text)) - odd - ({"body"} - {body})
+        path = next(run.glob(f"captures/*.{half}.json"))
+        assert set(json.loads(path.read_bytes())) == described
+
+
+def test_the_snippets_that_read_files_run(project, monkeypatch):
+    write_files("docs/corpora.md", project)
+    project.capture("notes/prompts.jsonl").assert_outcomes(passed=2)
+    monkeypatch.chdir(project.path)
+    sliced, rows = re.findall(r"^```python\n(.*?)^```$", TEXTS["docs/files.md"], re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(sliced, names)
+    assert json.loads(names["body"])["model"] == "scripted"
+    exec(rows, names)
+    assert names["row"]["status_code"] == 200
+
+
+def test_the_example_tests_are_skipped_without_an_agent(project):
+    write_files("docs/corpora.md", project)
+    done = project.pytest("notes", "-rs")
+    done.assert_outcomes(skipped=3)
+    done.stdout.fnmatch_lines(["*pass --agent NAME*"])
+
+
+def test_the_example_agent_passes_the_quickstart_corpus(project, need):
+    need("curl")
+    need("jq")
+    write_files("docs/agents.md", project)
+    corpus = ROOT / "corpora" / "quickstart"
+    done = project.pytest(str(corpus), "--agent", "./agents/tiny", "--sandbox", "host", "--turns", "2", "-n", "2")
+    done.assert_outcomes(passed=8)
+    assert {result["verdict"] for result in project.results()} == {"passed"}
+    assert {len(result["turns"]) for result in project.results()} == {2}
+
+
+def test_the_settings_for_podman_are_those_that_the_tool_tries():
+    tool = (ROOT / "tools" / "configure-podman").read_text("utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", TEXTS["docs/capture.md"], re.MULTILINE | re.DOTALL)
+    shown = {re.sub(r"=\d+:\d+", "=$(limit", line).partition("$(limit")[0] for line in block.splitlines()}
+    assert all(line.replace('"', r"\"") in tool for line in shown)
