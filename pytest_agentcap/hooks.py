@@ -9,6 +9,7 @@ import pytest
 
 from pytest_agentcap.distributed import ASSIGNMENT
 from pytest_agentcap.live import LiveLine, live_line
+from pytest_agentcap.matrix import extent
 from pytest_agentcap.reporting import announce, header, write_summary
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class ControllerHooks:
         self._controller, self._config, self._taken = controller, config, taken
         self._finished: list[FinishedRun] = []
         self._started = self._announced = False
-        self._tests = 0
+        self._tests: Sequence[str] = ()
         self._line: LiveLine | None = None
 
     def pytest_report_header(self) -> list[str]:
@@ -42,13 +43,13 @@ class ControllerHooks:
         self._line = live_line(assignment.state.folder)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._announce(sum("agent_session" in getattr(item, "fixturenames", ()) for item in session.items))
+        self._announce([item.nodeid for item in session.items])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         # The controller of xdist collects nothing itself: what the first worker found is what all of them found. It is
         # said when the first test starts, for until then xdist rewrites its line of workers.
-        self._tests = len(ids)
+        self._tests = ids
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:
@@ -85,10 +86,14 @@ class ControllerHooks:
         if any(done.problems for done in self._finished) and session.exitstatus in (0, 5):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _announce(self, tests: int) -> None:
-        if self._started and tests and not self._announced:
+    def _announce(self, nodeids: Sequence[str]) -> None:
+        if not self._started or self._announced:
+            return
+        settings = self._controller.settings
+        planned = extent(nodeids, settings.agents, settings.models, settings.trials)
+        if planned.sessions:
             self._announced = True
-            self._say(announce(self._controller, tests))
+            self._say(announce(settings, planned))
 
     def _erase(self) -> None:
         if self._line:

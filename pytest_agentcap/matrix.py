@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,23 @@ def model_slugs(models: Sequence[str]) -> list[str]:
     """Return ids for models: what stands behind the last slash where that tells them apart, else the whole id."""
     short = [_slug(model.rsplit("/", 1)[-1]) for model in models]
     return short if len(set(short)) == len(short) else _distinct([_slug(model) for model in models])
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Count the sessions that a list of tests stands for, and the distinct tasks among them."""
+
+    sessions: int
+    tasks: int
+
+
+def extent(nodeids: Iterable[str], agents: Sequence[str], models: Sequence[str], trials: int) -> Extent:
+    """Read from node ids, which is all that xdist's controller knows of tests, how much is about to run."""
+    agent, model = ("|".join(map(re.escape, ids)) for ids in (agent_ids(agents), model_slugs(models)))
+    trial = r"(?:-t\d+)?" if trials > 1 else ""
+    ours = re.compile(rf"(?P<test>.*)\[(?:{agent})-(?:{model})(?P<task>-.*?)?{trial}\]")
+    found = [match for nodeid in nodeids if (match := ours.fullmatch(nodeid))]
+    return Extent(len(found), len({match.group("test", "task") for match in found}))
 
 
 class Selection:

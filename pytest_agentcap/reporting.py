@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_agentcap.options import SCRIPTED
+from pytest_agentcap.options import SCRIPTED, Settings
 
 if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
+    from pytest_agentcap.matrix import Extent
     from pytest_agentcap.session import AgentSession
 
 
@@ -39,15 +40,15 @@ def header(controller: Controller, taken: Sequence[str]) -> list[str]:
     return lines
 
 
-def announce(controller: Controller, tests: int) -> str:
+def announce(settings: Settings, planned: Extent) -> str:
     """Say how much is about to run, before it does."""
-    settings = controller.settings
-    cells = len(controller.agents) * len(settings.models) * settings.trials
-    counts = [(len(controller.agents), "agent"), (len(settings.models), "model"), (settings.trials, "trial")]
-    if tests % cells == 0:
-        counts.insert(0, (tests // cells, "task"))
-    product = " × ".join(_counted(*count) for count in counts)
-    return f"agentcap: {_counted(tests, 'session')} = {product}, {_counted(settings.turns, 'turn')} each"
+    agents, models = len(settings.agents), len(settings.models)
+    counts = [(planned.tasks, "task"), (agents, "agent"), (models, "model"), (settings.trials, "trial")]
+    words = [_counted(*count) for count in counts]
+    # With -k some cells of the matrix stay empty, and the product would be wrong.
+    whole = planned.sessions == planned.tasks * agents * models * settings.trials
+    said = f" = {' × '.join(words)}" if whole else f" of {', '.join(words)}"
+    return f"agentcap: {_counted(planned.sessions, 'session')}{said}, {_counted(settings.turns, 'turn')} each"
 
 
 def describe(report: pytest.TestReport, session: AgentSession) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_agentcap.matrix import agent_ids, model_slugs
+from pytest_agentcap.matrix import Extent, agent_ids, extent, model_slugs
 
 TASKS = [{"id": name, "input": f"Make {name}"} for name in "abcdefgh"]
 
@@ -116,3 +116,12 @@ def test_agents_given_by_path_are_called_after_their_folder(agents, ids):
 )
 def test_models_are_called_after_what_tells_them_apart(models, slugs):
     assert model_slugs(models) == slugs
+
+
+def test_how_much_is_about_to_run_is_read_from_node_ids():
+    cells = [f"{agent}-{model}" for agent in ("pi", "my") for model in ("M-1", "m")]
+    tests = [f"c/tasks.txt::test_task[{cell}-fix-a-t1me-0c{trial}]" for cell in cells for trial in ("", "-t2")]
+    matrix = ("pi", "./my/agent.toml"), ("org/M-1", "m")
+    assert extent(tests, *matrix, 2) == Extent(sessions=8, tasks=1)
+    assert extent(tests, *matrix, 1) == Extent(sessions=8, tasks=2)
+    assert extent([*tests[:3], "c/test_own.py::test_a[pi-m]", "c/test_own.py::test_b"], *matrix, 2) == Extent(4, 2)

@@ -29,7 +29,7 @@ def test_what_a_session_shows_and_writes_into_junit(project):
         [
             "agentcap: shell 1 -> *scripted*",
             "agentcap: sandbox host: agents run on this machine*no isolation",
-            "agentcap: 4 sessions = 2 tasks × 1 agent × 1 model × 2 trials, 1 turn each",
+            "agentcap: 4 sessions of 3 tasks, 1 agent, 1 model, 2 trials, 1 turn each",
             "*= agentcap =*",
             "agent  model     tasks  sessions  calls  tokens in  tokens out  verdicts",
             "shell  scripted      3         4      5 *  3 captured, 1 agent_error",

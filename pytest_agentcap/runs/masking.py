@@ -69,5 +69,5 @@ class Mask:
         if isinstance(value, list):
             parts = [self._apply_within(part) for part in value]
             return [part for part, _ in parts], sum(hits for _, hits in parts)
-        text, hits = self.apply(value.encode())
-        return text.decode(), hits
+        text, hits = self.apply(value.encode("utf-8", "surrogatepass"))
+        return text.decode("utf-8", "surrogatepass"), hits

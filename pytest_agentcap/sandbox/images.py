@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ HASH_LABEL = "agentcap.containerfile-hash"
 _BUILD_VARIABLE = "AGENTCAP_BUILD"
 _STEP = re.compile(r"STEP \d+/\d+: ")
 _TAIL_LINES = 12
-_FAIL_TAKES_S = 5.0
+_FAIL_TAKES_S = 20.0
+_POLL_S = 0.05
 
 
 def ensure_image(
@@ -144,11 +146,25 @@ def _run_build(image: str, command: list[str], environment: Mapping[str, str], p
 
 
 def _end_build(process: subprocess.Popen[str]) -> None:
-    """End what a build is running: podman cleans up when a step fails, and does not when it is killed itself."""
-    with contextlib.suppress(psutil.NoSuchProcess, subprocess.TimeoutExpired):
-        for child in reversed(psutil.Process(process.pid).children(recursive=True)):
-            child.kill()
-        process.wait(_FAIL_TAKES_S)
+    """End what a build is running: podman cleans up when a step fails, and does not when it is killed itself.
+
+    So only what runs inside a step's container is killed, step after step until podman gives up.
+    """
+    deadline = time.monotonic() + _FAIL_TAKES_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                if _is_contained(child.pid):
+                    child.kill()
+        time.sleep(_POLL_S)
+
+
+def _is_contained(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/ns/pid").readlink() != Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        # It has ended by itself, or this is no Linux.
+        return False
 
 
 def _failure(image: str, step: str, tail: list[str]) -> str:

@@ -72,7 +72,7 @@ class Response:
 
 
 class Connection(asyncio.Protocol):
-    """Keep one connection; `on_body` hears of body bytes, `on_end` of each response's end or, with an error, failure."""
+    """Keep one connection; `on_body` hears of body bytes, `on_end` of a response's end or, with an error, failure."""
 
     def __init__(
         self,
