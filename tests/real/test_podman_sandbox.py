@@ -425,9 +425,7 @@ def test_a_build_that_fails_names_its_step(service: PodmanService, state: OwnerS
     assert "\n" not in str(caught.value)
 
 
-def test_an_interrupted_build_leaves_no_process_and_no_folder(
-    service: PodmanService, state: OwnerState, tmp_path: Path
-) -> None:
+def test_an_interrupted_build_leaves_no_process(service: PodmanService, state: OwnerState, tmp_path: Path) -> None:
     token = secrets.token_hex(4)
     (tmp_path / "Containerfile").write_text(f"FROM localhost/agentcap-loop:latest\nRUN echo {token}; sleep 600\n")
 
