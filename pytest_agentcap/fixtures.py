@@ -116,11 +116,12 @@ def _capturing(pytestconfig: pytest.Config) -> Iterator[Capturing]:
         if settings.upstream == SCRIPTED:
             scripted = stack.enter_context(ScriptedModel.start(settings.models[0]))
         upstream = Upstream(scripted.url if scripted else str(settings.upstream), key.value if key else None)
-        pairs = PairWriter()
+        secrets = secret_values(settings, key)
+        pairs = PairWriter(secrets)
         stack.callback(pairs.close)
         proxy = CaptureProxy(upstream, recorded_as=str(settings.upstream))
         stack.callback(proxy.close)
-        yield Capturing(proxy, pairs, scripted, secret_values(settings, key))
+        yield Capturing(proxy, pairs, scripted, secrets)
 
 
 @pytest.fixture(scope="session")

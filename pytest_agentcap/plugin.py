@@ -13,6 +13,9 @@ from pytest_agentcap.distributed import WorkerStart, is_worker, take_over
 from pytest_agentcap.fixtures import SESSION, SETTINGS
 from pytest_agentcap.options import Settings, add_long_options, add_short_options
 
+# An editable install gets no assertion rewriting for test functions that a plugin ships.
+pytest.register_assert_rewrite("pytest_agentcap.testcase")
+
 _TAKEN: pytest.StashKey[Sequence[str]] = pytest.StashKey()
 
 

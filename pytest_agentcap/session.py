@@ -18,7 +18,6 @@ from pytest_agentcap.plan import SessionPlan, Surroundings
 from pytest_agentcap.runs.captures import Capture, CaptureError
 from pytest_agentcap.runs.layout import RunDirectory, write_whole
 from pytest_agentcap.runs.masking import Mask
-from pytest_agentcap.runs.pairs import PairMaker
 from pytest_agentcap.runs.results import SessionResult, TurnResult, save_result
 from pytest_agentcap.sandbox.base import SandboxError, SandboxSession
 
@@ -32,7 +31,6 @@ _OUTPUT_READ = 16 << 20
 class _Open:
     box: SandboxSession
     lease: Lease
-    pairs: PairMaker
 
 
 class AgentSession:
@@ -129,7 +127,7 @@ class AgentSession:
         finally:
             self._around.proxy.revoke(self._opened.lease)
             try:
-                self._opened.pairs.finish()
+                self._around.pairs.finish(self._opened.lease.journal.path, self.plan.run.captures)
             except OSError as error:
                 self._infra = self._infra or f"captures cannot be written: {error}"
             self._tokens = _count_tokens(self.plan.run, [call.rid for call in self.calls])
@@ -152,15 +150,16 @@ class AgentSession:
             return
         plan, around = self.plan, self._around
         around.sandbox.prepare(lambda line: None)
-        pairs = PairMaker(plan.run.journal(plan.claim.session), plan.run.captures, plan.secrets)
-        lease = around.proxy.grant(pairs.journal, plan.head(), lambda: around.pairs.notify(pairs))
+        journal = plan.run.journal(plan.claim.session)
+        lease = around.proxy.grant(journal, plan.head())
+        around.pairs.follow(journal, plan.run.captures)
         try:
             box = around.sandbox.start(plan.claim.session, around.proxy, plan.options)
         except BaseException:
             around.proxy.revoke(lease)
-            pairs.finish()
+            around.pairs.finish(journal, plan.run.captures)
             raise
-        self._opened = _Open(box, lease, pairs)
+        self._opened = _Open(box, lease)
         if plan.workspace:
             box.put_tree(plan.workspace, box.workspace)
         for path, data in agent_files(plan.agent, plan.model, box, lease.token):

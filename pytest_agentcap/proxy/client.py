@@ -7,13 +7,25 @@ is used directly because `httpx.AsyncClient` keeps cookies and would carry one a
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
 CONNECT_TIMEOUT_S = 30.0
 READ_TIMEOUT_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Hold a request as it goes over the wire; `target` is its path and query."""
+
+    method: str
+    target: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
 
 
 class UpstreamClient:
@@ -29,20 +41,25 @@ class UpstreamClient:
         self._timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S).as_dict()
 
     @asynccontextmanager
-    async def send(
-        self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> AsyncIterator[httpx.Response]:
+    async def send(self, request: Outgoing, on_connected: Callable[[], None]) -> AsyncIterator[httpx.Response]:
         """Send one request and give its response as soon as the head is there; nothing is followed, decoded or kept.
 
-        `target` is the path and query as they go over the wire.
+        `on_connected` is called when a connection is there, new or kept.
         Raises httpx.TransportError, also while the body is read.
         """
         # As an extension the target stays as the agent spelled it; as a part of the URL it would be quoted anew.
-        extensions = {"timeout": self._timeout, "target": target}
-        request = httpx.Request(method, self._origin, headers=headers, content=body, extensions=extensions)
-        transport = self._free.pop() if self._free else self._new_transport()
+        extensions: dict[str, Any] = {"timeout": self._timeout, "target": request.target}
+        if self._free:
+            transport = self._free.pop()
+            on_connected()
+        else:
+            transport = self._new_transport()
+            extensions["trace"] = _tell_when_connected(on_connected)
+        outgoing = httpx.Request(
+            request.method, self._origin, headers=request.headers, content=request.body, extensions=extensions
+        )
         try:
-            response = await transport.handle_async_request(request)
+            response = await transport.handle_async_request(outgoing)
             try:
                 yield response
             finally:
@@ -58,3 +75,13 @@ class UpstreamClient:
 
     def _new_transport(self) -> httpx.AsyncHTTPTransport:
         return httpx.AsyncHTTPTransport(verify=self._tls, limits=self._limits, trust_env=False)
+
+
+def _tell_when_connected(on_connected: Callable[[], None]) -> Callable[[str, Any], Awaitable[None]]:
+    """Listen to httpcore's events for the first that needs a connection: TLS is then done as well."""
+
+    async def trace(event: str, info: Any) -> None:
+        if event == "http11.send_request_headers.started":
+            on_connected()
+
+    return trace

@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import secrets
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass, field
 
 from pytest_agentcap.proxy.journal import Journal
@@ -28,27 +29,40 @@ class Call:
 
 @dataclass(slots=True)
 class Lease:
-    """One session's right to use the upstream; `turn` is stamped on each call as it arrives."""
+    """One session's right to use the upstream; `turn` is stamped on each call as it arrives.
+
+    `unrecorded` counts what was forwarded without being a call to a model, by method and path.
+    """
 
     token: str
     journal: Journal
-    on_frame: Callable[[], None]
     turn: int = 1
-    calls: list[Call] = field(default_factory=list)
+    calls: MutableSequence[Call] = field(default_factory=list)
+    unrecorded: Counter[str] = field(default_factory=Counter)
     fault: str | None = None
+    revoked: bool = False
     in_flight: set[str] = field(default_factory=set)
+    on_end: Callable[[Call], None] | None = None
+    _made: int = 0
+
+    def next_index(self) -> int:
+        """Return the next call's number in its session, from 1 on."""
+        self._made += 1
+        return self._made
 
 
 class Leases:
     """Find the lease of a token in constant time; the digest keeps the look-up from telling how much matched."""
 
     def __init__(self) -> None:
+        """Begin without any; `everyone` is the lease of those who need none, where a proxy stands alone."""
         self._by_digest: dict[bytes, Lease] = {}
         self._lock = threading.Lock()
         self.refused = 0
+        self.everyone: Lease | None = None
 
-    def grant(self, journal: Journal, on_frame: Callable[[], None], token: str | None = None) -> Lease:
-        lease = Lease(token or new_token(), journal, on_frame)
+    def grant(self, journal: Journal, token: str | None = None) -> Lease:
+        lease = Lease(token or new_token(), journal)
         with self._lock:
             self._by_digest[_digest(lease.token)] = lease
         return lease
@@ -62,7 +76,15 @@ class Leases:
             return None
         return lease
 
+    def resolve(self, raw_path: str) -> tuple[Lease | None, str]:
+        """Take the lease off a request's path: return both, the lease None and counted when it is not valid."""
+        if self.everyone is not None:
+            return self.everyone, raw_path
+        token, slash, rest = raw_path[1:].partition("/")
+        return self.find(token), slash + rest
+
     def revoke(self, lease: Lease) -> None:
+        lease.revoked = True
         with self._lock:
             self._by_digest.pop(_digest(lease.token), None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,15 +67,13 @@ class CaptureProxy:
             threading.Event().wait(0.005)
         return Endpoint(self, server, serving)
 
-    def grant(self, journal: Path, session: dict[str, Any], on_frame: Callable[[], None], turn: int = 1) -> Lease:
+    def grant(self, journal: Path, session: dict[str, Any]) -> Lease:
         """Open a session's journal and let its calls through under a new lease.
 
         Raises OSError when the journal cannot be made.
         """
         token = new_token()
-        lease = self.leases.grant(Journal(journal, {**session, "lease": token}), on_frame, token)
-        lease.turn = turn
-        return lease
+        return self.leases.grant(Journal(journal, {**session, "lease": token}), token)
 
     def revoke(self, lease: Lease) -> None:
         """Take the lease back: give calls in flight up to 2 s, cut the rest as `shutdown`, close the journal."""

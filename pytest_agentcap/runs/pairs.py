@@ -50,11 +50,6 @@ class PairMaker:
                 self._handle(frame, file)
                 self._offset = frame.end
 
-    def advance_if_possible(self) -> None:
-        """Do the same, but leave what cannot be written now to `finish`, which says why."""
-        with contextlib.suppress(OSError):
-            self.advance()
-
     def finish(self) -> None:
         """Handle the rest and delete the journal; a response whose end is not in it is kept as `shutdown`."""
         self.advance()

@@ -1,33 +1,72 @@
-"""The thread that turns journals into pair files while sessions run."""
+"""Pair files made while sessions run, in a process of their own.
+
+Checking a long body holds the interpreter for milliseconds in which no stream of the proxy would move. A thread would
+do that to it, another process does not.
+"""
 
 from __future__ import annotations
 
-import queue
+import json
+import subprocess
+import sys
 import threading
+from pathlib import Path
+from typing import Any
 
 from pytest_agentcap.runs.pairs import PairMaker
 
 
 class PairWriter:
-    """Advance pair makers off the proxy's event loop.
+    """Own the pairing process; may be used from several threads.
 
-    A file that cannot be written stays in its journal; `PairMaker.finish` tries again and raises.
+    Should it die, `finish` does the rest here: pairs are made from the journal, whoever reads it.
     """
 
-    def __init__(self) -> None:
-        self._waiting: queue.SimpleQueue[PairMaker | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="agentcap-pairs", daemon=True)
-        self._thread.start()
+    def __init__(self, secrets: tuple[str, ...] = ()) -> None:
+        self._secrets = secrets
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pytest_agentcap.runs.pairing"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            # A terminal's Ctrl-C is for the session, which still needs its pairs.
+            start_new_session=True,
+        )
+        self._tell(list(secrets))
 
-    def notify(self, maker: PairMaker) -> None:
-        """Say that a journal has grown; returns at once."""
-        self._waiting.put(maker)
+    def follow(self, journal: Path, captures: Path) -> None:
+        """Have the pairs of a journal made as it grows."""
+        with self._lock:
+            self._tell({"do": "follow", "journal": str(journal), "captures": str(captures)})
+
+    def finish(self, journal: Path, captures: Path) -> None:
+        """Have the rest of a journal's pairs made, and the journal deleted.
+
+        Raises OSError when that is not possible; the journal is then kept.
+        """
+        with self._lock:
+            told = self._tell({"do": "finish", "journal": str(journal), "captures": str(captures)})
+            answer = self._process.stdout.readline() if told and self._process.stdout else b""
+        if not answer:
+            PairMaker(journal, captures, self._secrets).finish()
+            return
+        error = json.loads(answer)["error"]
+        if error is not None:
+            raise OSError(error)
 
     def close(self) -> None:
-        """Handle what was notified, then stop."""
-        self._waiting.put(None)
-        self._thread.join()
+        """Let the process do what it has been told, and end it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
 
-    def _run(self) -> None:
-        while (maker := self._waiting.get()) is not None:
-            maker.advance_if_possible()
+    def _tell(self, message: Any) -> bool:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        except BrokenPipeError:
+            return False
+        return True

@@ -197,7 +197,7 @@ class Station:
 
     def agent(self, session: str = "task-1", secrets: tuple[str, ...] = ()) -> Agent:
         pairs = PairMaker(self.captures / f"{session}.journal", self.captures, secrets)
-        lease = self.proxy.grant(pairs.journal, {"task_id": session, "session": session}, lambda: None)
+        lease = self.proxy.grant(pairs.journal, {"task_id": session, "session": session})
         agent = Agent(self.address, lease, pairs)
         self.agents.append(agent)
         return agent

@@ -15,8 +15,8 @@ def journal(tmp_path):
 
 def test_a_lease_is_found_by_its_token_until_it_is_revoked(journal):
     leases = Leases()
-    lease = leases.grant(journal, lambda: None)
-    other = leases.grant(journal, lambda: None)
+    lease = leases.grant(journal)
+    other = leases.grant(journal)
     assert leases.find(lease.token) is lease
 
     leases.revoke(lease)
@@ -29,7 +29,7 @@ def test_a_lease_is_found_by_its_token_until_it_is_revoked(journal):
 @pytest.mark.parametrize("change", [str.upper, lambda t: t[:-1], lambda t: t + "0", lambda t: "", lambda t: "é\udc80"])
 def test_any_other_token_is_refused_and_counted(journal, change):
     leases = Leases()
-    lease = leases.grant(journal, lambda: None, "abcdef0123456789")
+    lease = leases.grant(journal, "abcdef0123456789")
 
     assert leases.find(change(lease.token)) is None
     assert leases.refused == 1

@@ -199,19 +199,20 @@ def test_calls_that_a_closing_endpoint_cuts_are_recorded(station, agent, upstrea
 
 def test_a_session_has_one_lease_at_a_time(station, agent):
     with pytest.raises(FileExistsError):
-        station.proxy.grant(agent.pairs.journal, {"task_id": "task-1"}, lambda: None)
+        station.proxy.grant(agent.pairs.journal, {"task_id": "task-1"})
 
 
-def test_whoever_makes_pairs_is_told_of_every_frame(station, upstream):
-    frames = []
-    lease = station.proxy.grant(station.captures / "x.journal", {"task_id": "x"}, lambda: frames.append(1))
+def test_whoever_asks_is_told_of_every_call_that_ended(station, upstream):
+    ended = []
+    lease = station.proxy.grant(station.captures / "x.journal", {"task_id": "x"})
+    lease.on_end = ended.append
     connection = http.client.HTTPConnection(*station.address)
     connection.request("POST", f"/{lease.token}/v1/chat/completions", b"{}")
     assert connection.getresponse().status == 200
     connection.close()
     station.proxy.revoke(lease)
 
-    assert len(frames) == 2
+    assert [(call.index, call.status) for call in ended] == [(1, 200)]
 
 
 def test_an_embedded_servers_address_is_not_recorded(upstream, tmp_path):
@@ -219,7 +220,7 @@ def test_an_embedded_servers_address_is_not_recorded(upstream, tmp_path):
     listener = socket.create_server(("127.0.0.1", 0))
     address = listener.getsockname()
     endpoint = proxy.listen(listener)
-    lease = proxy.grant(tmp_path / "x.journal", {"task_id": "x"}, lambda: None)
+    lease = proxy.grant(tmp_path / "x.journal", {"task_id": "x"})
     connection = http.client.HTTPConnection(*address)
     connection.request("POST", f"/{lease.token}/v1/chat/completions", b"{}")
     assert connection.getresponse().status == 200
@@ -244,7 +245,7 @@ def test_nothing_is_left_open_when_a_proxy_is_closed(upstream, tmp_path, open_fi
         listener = socket.create_server(("127.0.0.1", 0))
         address = listener.getsockname()
         endpoint = proxy.listen(listener)
-        lease = proxy.grant(tmp_path / f"{number}.journal", {"task_id": "x"}, lambda: None)
+        lease = proxy.grant(tmp_path / f"{number}.journal", {"task_id": "x"})
         connection = http.client.HTTPConnection(*address)
         connection.request("POST", f"/{lease.token}/v1/chat/completions", b"{}")
         assert connection.getresponse().read() == b"{}"

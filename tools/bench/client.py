@@ -7,13 +7,11 @@ import re
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
-_SENT = re.compile(rb'"sent_ns":(\d+),')
-_SENT_LONGEST = 40
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
@@ -171,50 +169,6 @@ async def run_load(target: Target, request: bytes, connections: int, seconds: fl
     finally:
         for connection in opened:
             connection.close()
-
-
-@dataclass(slots=True)
-class Stream:
-    """Give what one streamed response measured, in seconds: its first body byte, and each event's way to us."""
-
-    first_byte_s: float = 0.0
-    delays_s: list[float] = field(default_factory=list)
-
-
-async def run_streams(target: Target, request: bytes, count: int) -> list[Stream]:
-    """Read some streamed responses at the same time, each over its own connection.
-
-    Raises LoadError when one breaks off.
-    """
-    return list(await asyncio.gather(*(_run_stream(target, request) for _ in range(count))))
-
-
-async def _run_stream(target: Target, request: bytes) -> Stream:
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    stream, rest = Stream(), b""
-
-    def got(connection: Connection, data: bytes) -> None:
-        nonlocal rest
-        now = time.monotonic_ns()
-        stream.first_byte_s = stream.first_byte_s or time.perf_counter() - connection.started
-        data = rest + data
-        end = 0
-        for sent in _SENT.finditer(data):
-            stream.delays_s.append((now - int(sent[1])) / 1e9)
-            end = sent.end()
-        rest = data[max(end, len(data) - _SENT_LONGEST) :]
-
-    def ended(connection: Connection, error: LoadError | None) -> None:
-        if not done.done():
-            done.set_exception(error) if error else done.set_result(None)
-
-    connection = await connect(target, ended, got)
-    try:
-        connection.send(request)
-        await done
-    finally:
-        connection.close()
-    return stream
 
 
 async def connect(

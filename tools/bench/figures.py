@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from client import Load, LoadError, Stream, Target, run_load, run_streams
+from client import Load, LoadError, Target, run_load
 from messages import make_body, make_request, make_stream_request
 from processes import Server
+from streams import Stream, run_streams
 
 SETTLE_S = 180.0
 _MEGABYTE = 1 << 20
@@ -117,7 +118,7 @@ async def _load(subject: Subject, name: str, request: bytes, connections: int, s
 
 
 async def _first_byte(subject: Subject, request: bytes, calls: int) -> dict[str, float]:
-    times = [stream.first_byte_s for _ in range(calls) for stream in await _counted_streams(subject, request, 1)]
+    times = [stream.first_byte_s for stream in await _counted_streams(subject, request, 1, calls)]
     await subject.settle()
     return {"ttfb.p50_ms": _percentile(times, 50) * 1e3, "ttfb.p99_ms": _percentile(times, 99) * 1e3}
 
@@ -170,9 +171,9 @@ async def _memory(subject: Subject) -> dict[str, float]:
     return {"memory.before_mb": before / _MEGABYTE, "memory.growth_mb": (peak - before) / _MEGABYTE}
 
 
-async def _counted_streams(subject: Subject, request: bytes, count: int) -> list[Stream]:
-    streams = await run_streams(subject.target, request, count)
-    subject.calls += count
+async def _counted_streams(subject: Subject, request: bytes, connections: int, calls: int = 1) -> list[Stream]:
+    streams = await run_streams(subject.target, request, connections, calls)
+    subject.calls += len(streams)
     return streams
 
 

@@ -1,0 +1,133 @@
+"""The two halves of one forwarded call: from the upstream to the agent, teed in the branch that forwards."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+
+import httpx
+from starlette.types import Receive, Send
+
+from pytest_agentcap.proxy.apis import error_body
+from pytest_agentcap.proxy.client import Outgoing, UpstreamClient
+from pytest_agentcap.proxy.headers import Headers, without_hop_by_hop
+
+SPOOL_BYTES = 1 << 20
+
+
+class Exchange:
+    """Forward one request and know what became of it. Times are ms since the request's head arrived.
+
+    `pending` holds what of the answer has not been given to `spool`, which is called for each further MB of it; without
+    a `spool` nothing is kept.
+    """
+
+    def __init__(self, started: float, api: str | None, spool: Callable[[Exchange], None] | None = None) -> None:
+        self._started, self._api, self._spool = started, api, spool
+        self._task: asyncio.Task[object] | None = None
+        self._begun = self._done = False
+        self.status: int | None = None
+        self.headers: Headers = []
+        self.error: str | None = None
+        self.connected_ms: float | None = None
+        self.first_byte_ms: float | None = None
+        self.chunk_ms: list[float] = []
+        self.received = 0
+        self.pending: list[bytes] = []
+
+    def elapsed_ms(self) -> float:
+        return round((time.perf_counter() - self._started) * 1000, 3)
+
+    async def relay(self, client: UpstreamClient, request: Outgoing, receive: Receive, send: Send) -> None:
+        """Forward until the answer or the agent's connection ends; the outcome is in `status` and `error`."""
+        task = self._task = asyncio.current_task()
+        assert task is not None
+        watch = asyncio.ensure_future(self._watch(receive))
+        try:
+            await self._forward(client, request, send)
+        except asyncio.CancelledError:
+            if self.error is None:
+                self.error = "shutdown"
+                raise
+            task.uncancel()
+        except httpx.TransportError as error:
+            await self._fail(send, *_explain(error))
+        finally:
+            self._done = True
+            watch.cancel()
+
+    def cut(self, error: str) -> None:
+        """End the exchange from outside; it is over as soon as the event loop comes to it."""
+        if not self._done and self._task is not None:
+            self.error = self.error or error
+            self._task.cancel()
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.cut("client_gone")
+
+    async def _forward(self, client: UpstreamClient, request: Outgoing, send: Send) -> None:
+        unspooled = 0
+        async with client.send(request, self._connected) as response:
+            self.status = response.status_code
+            self.headers = [(name.lower(), value) for name, value in response.headers.raw]
+            await send(
+                {"type": "http.response.start", "status": self.status, "headers": without_hop_by_hop(self.headers)}
+            )
+            self._begun = True
+            async for chunk in response.aiter_raw():
+                now = self.elapsed_ms()
+                if self.first_byte_ms is None:
+                    self.first_byte_ms = now
+                self.received += len(chunk)
+                if self._spool is not None:
+                    self.chunk_ms.append(now)
+                    self.pending.append(chunk)
+                    unspooled += len(chunk)
+                    if unspooled >= SPOOL_BYTES:
+                        self._spool(self)
+                        self.pending, unspooled = [], 0
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            # All of it is here: an agent that leaves from now on has had its answer.
+            self._done = True
+            await send({"type": "http.response.body", "body": b""})
+
+    def _connected(self) -> None:
+        self.connected_ms = self.elapsed_ms()
+
+    async def _fail(self, send: Send, kind: str, message: str) -> None:
+        self.error = kind
+        if self._begun:
+            # The agent must see a broken answer, not a short one: uvicorn cuts a response that is left unfinished.
+            return
+        body = error_body(self._api, 502, f"agentcap: {message}")
+        self.status, self.headers = 502, [(b"content-type", b"application/json")]
+        self.pending, self.received = [body], len(body)
+        await answer(send, 502, body)
+
+
+async def answer(send: Send, status: int, body: bytes) -> None:
+    """Answer in the upstream's place."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _explain(error: httpx.TransportError) -> tuple[str, str]:
+    """Return the capture's word for what the upstream did, and what the agent is told."""
+    match error:
+        case httpx.ConnectTimeout():
+            return "upstream_timeout", f"the upstream did not accept a connection: {error}"
+        case httpx.ConnectError():
+            return "upstream_refused", f"the upstream is not reachable: {error}"
+        case httpx.TimeoutException():
+            return "upstream_timeout", f"the upstream fell silent: {error!r}"
+        case httpx.ReadError():
+            return "upstream_reset", f"the upstream broke the connection: {error!r}"
+    # One class stands for two things, an upstream that hangs up early and one that does not speak HTTP.
+    hung_up = isinstance(error, httpx.RemoteProtocolError) and re.search("disconnected|closed connection", str(error))
+    kind = "upstream_reset" if hung_up or isinstance(error, httpx.WriteError | httpx.CloseError) else "bad_gateway"
+    return kind, f"the upstream's answer broke off: {error}"
