@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from pytest_agentcap import __version__
-from pytest_agentcap.commands import agents, corpora, export, ls, show
+from pytest_agentcap.commands import agents, corpora, export, ls, proxy, show
 from pytest_agentcap.commands.output import complain
 
 _BROKEN_PIPE = 141
@@ -41,6 +41,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agentcap", description=__doc__, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"agentcap {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (ls, show, export, agents, corpora):
+    for command in (ls, show, export, proxy, agents, corpora):
         command.add(commands)
     return parser

@@ -63,7 +63,7 @@ class Controller:
         Raises AgentError.
         """
         agents = tuple(find_agent(name, config.rootpath) for name in settings.agents)
-        return cls(settings, agents, find_key(settings))
+        return cls(settings, agents, find_key(settings.upstream, settings.api_key))
 
     @property
     def upstream(self) -> str:

@@ -18,15 +18,15 @@ class Key:
     source: str
 
 
-def find_key(settings: Settings) -> Key | None:
-    """Return the key that the proxy adds: the option, AGENTCAP_API_KEY, then what belongs to the upstream's host."""
-    if settings.api_key:
-        return Key(settings.api_key, "--api-key")
-    if settings.upstream in (None, SCRIPTED):
+def find_key(upstream: str | None, given: str | None) -> Key | None:
+    """Return the key that the proxy adds: the given one, AGENTCAP_API_KEY, then what belongs to the upstream's host."""
+    if given:
+        return Key(given, "--api-key")
+    if upstream in (None, SCRIPTED):
         return None
     if value := os.environ.get("AGENTCAP_API_KEY"):
         return Key(value, "AGENTCAP_API_KEY")
-    host = urlsplit(settings.upstream).netloc
+    host = urlsplit(upstream).netloc
     if host == urlsplit(ROUTER).netloc:
         if value := os.environ.get("HF_TOKEN"):
             return Key(value, "HF_TOKEN")

@@ -110,7 +110,7 @@ def _capturing(pytestconfig: pytest.Config) -> Iterator[Capturing]:
     from pytest_agentcap.upstream.scripted import ScriptedModel
 
     settings = pytestconfig.stash[SETTINGS]
-    key = find_key(settings)
+    key = find_key(settings.upstream, settings.api_key)
     with ExitStack() as stack:
         scripted = None
         if settings.upstream == SCRIPTED:

@@ -48,19 +48,20 @@ def _model(text: str) -> str:
 
 
 def _upstream(text: str) -> str:
-    if text != SCRIPTED and not _is_base_url(text):
+    if text != SCRIPTED and not is_base_url(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no upstream: give {SCRIPTED!r} or a URL without query, such as {ROUTER} or http://127.0.0.1:8080"
         )
     return text.rstrip("/")
 
 
-def _is_base_url(text: str) -> bool:
+def is_base_url(text: str) -> bool:
+    """Tell whether a text is the URL of a model server, as a resolver and an HTTP client take it."""
     if not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#]*)?", text):
         return False
     try:
         parts = urlsplit(text)
-        # What no resolver and no HTTP client takes: half a bracket, a port that is no number, an empty label.
+        # Half a bracket, a port that is no number, an empty label.
         return parts.port != 0 and bool((parts.hostname or "").encode("idna"))
     except ValueError:
         return False

@@ -65,7 +65,7 @@ def test_a_key_goes_only_to_the_upstream_it_belongs_to(project, pytester, monkey
         monkeypatch.setenv(name, value)
     config = pytester.parseconfigure("-p", "agentcap", "--agent", "loop", "--model", "m", "--upstream", upstream)
     settings = config.stash[SETTINGS]
-    key = find_key(settings)
+    key = find_key(settings.upstream, settings.api_key)
     assert (key.source if key else None) == source
     if key:
         assert key.value not in repr(key)
@@ -76,7 +76,7 @@ def test_the_option_wins_and_no_mask_masks_nothing(project, pytester, monkeypatc
     monkeypatch.setenv("AGENTCAP_API_KEY", "from-the-environment")
     args = ("-p", "agentcap", "--agent", "loop", "--model", "m", "--upstream", "http://u", "--api-key", "given-key")
     settings = pytester.parseconfigure(*args).stash[SETTINGS]
-    key = find_key(settings)
+    key = find_key(settings.upstream, settings.api_key)
     assert key is not None
     assert (key.value, key.source) == ("given-key", "--api-key")
     assert set(secret_values(settings, key)) == {"given-key", "from-the-environment"}

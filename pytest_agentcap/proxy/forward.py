@@ -82,7 +82,7 @@ class Forwarder:
             await answer(send, 507, error_body(api, 507, f"agentcap: {error}"))
             return
         exchange = Exchange(started, api, lambda exchange: _spool(journal, call, exchange))
-        lease.in_flight.add(call.rid)
+        lease.in_flight[call.rid] = journal
         self._running[call.rid] = exchange
         try:
             await exchange.relay(self._client, request, receive, send)
@@ -96,11 +96,13 @@ class Forwarder:
         finally:
             del self._running[call.rid]
             _finish(lease, journal, call, exchange)
-            lease.in_flight.discard(call.rid)
+            del lease.in_flight[call.rid]
+            if lease.on_end is not None:
+                lease.on_end(call)
 
     async def cut(self, lease: Lease) -> None:
         """End the lease's calls in flight; each is recorded as `shutdown` with what had arrived."""
-        for rid in lease.in_flight & self._running.keys():
+        for rid in lease.in_flight.keys() & self._running.keys():
             self._running[rid].cut("shutdown")
         while lease.in_flight:
             await asyncio.sleep(0.01)
@@ -138,8 +140,6 @@ def _finish(lease: Lease, journal: Journal, call: Call, exchange: Exchange) -> N
         journal.response(head, b"".join(exchange.pending))
     except JournalError as error:
         call.error, lease.fault = "unrecorded", str(error)
-    if lease.on_end is not None:
-        lease.on_end(call)
 
 
 async def _read_body(receive: Receive) -> bytes:

@@ -28,7 +28,7 @@ class Journal:
         """
         self.path = path
         self._fd = _create_locked(path)
-        self._size = 0
+        self.size = 0
         try:
             self._append(SESSION, session)
         except BaseException:
@@ -61,9 +61,9 @@ class Journal:
                 self._write_rest(b"".join(buffers)[written:])
         except OSError as error:
             # A torn frame would swallow every later one: take it back, so that what follows stays readable.
-            os.ftruncate(self._fd, self._size)
+            os.ftruncate(self._fd, self.size)
             raise JournalError(error.errno, f"cannot record the call: {error.strerror}", str(self.path)) from error
-        self._size += size
+        self.size += size
 
     def _write_rest(self, rest: bytes) -> None:
         view = memoryview(rest)

@@ -41,7 +41,7 @@ class Lease:
     unrecorded: Counter[str] = field(default_factory=Counter)
     fault: str | None = None
     revoked: bool = False
-    in_flight: set[str] = field(default_factory=set)
+    in_flight: dict[str, Journal] = field(default_factory=dict)
     on_end: Callable[[Call], None] | None = None
     _made: int = 0
 
@@ -63,9 +63,12 @@ class Leases:
 
     def grant(self, journal: Journal, token: str | None = None) -> Lease:
         lease = Lease(token or new_token(), journal)
+        self.admit(lease)
+        return lease
+
+    def admit(self, lease: Lease) -> None:
         with self._lock:
             self._by_digest[_digest(lease.token)] = lease
-        return lease
 
     def find(self, token: str) -> Lease | None:
         """Return the lease of a token, or None, counted, when there is none."""

@@ -28,7 +28,7 @@ class Pairing:
         self._makers: dict[str, PairMaker] = {}
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any] | None:
-        """Begin to follow a journal, or finish one and answer for it."""
+        """Begin to follow a journal, or finish one and, unless it is only retired, answer for it."""
         journal = order["journal"]
         maker = self._makers.get(journal) or PairMaker(Path(journal), Path(order["captures"]), self._secrets)
         self._makers[journal] = maker
@@ -40,7 +40,11 @@ class Pairing:
         except (OSError, ValueError, LookupError) as error:
             answer["error"] = str(error) or type(error).__name__
         del self._makers[journal]
-        return answer
+        if order["do"] == "finish":
+            return answer
+        if answer["error"]:
+            print(f"agentcap: {journal} is kept: {answer['error']}", file=sys.stderr)
+        return None
 
     def advance(self) -> None:
         """Make the pairs of what has come; what cannot be written or read now, `finish` tells."""

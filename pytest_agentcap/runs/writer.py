@@ -55,6 +55,11 @@ class PairWriter:
         if error is not None:
             raise OSError(error)
 
+    def retire(self, journal: Path, captures: Path) -> None:
+        """Have a journal finished some time, without waiting; what fails is said on standard error."""
+        with self._lock:
+            self._tell({"do": "retire", "journal": str(journal), "captures": str(captures)})
+
     def close(self) -> None:
         """Let the process do what it has been told, and end it."""
         assert self._process.stdin is not None
