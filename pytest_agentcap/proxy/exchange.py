@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 
@@ -13,19 +12,26 @@ from starlette.types import Receive, Send
 from pytest_agentcap.proxy.apis import error_body
 from pytest_agentcap.proxy.client import Outgoing, UpstreamClient
 from pytest_agentcap.proxy.headers import Headers, without_hop_by_hop
+from pytest_agentcap.proxy.journal import JournalError
 
-SPOOL_BYTES = 1 << 20
+SPOOL_BYTES = 1 << 18
 
 
 class Exchange:
     """Forward one request and know what became of it. Times are ms since the request's head arrived.
 
-    `pending` holds what of the answer has not been given to `spool`, which is called for each further MB of it; without
-    a `spool` nothing is kept.
+    `pending` holds what of the answer has not been given to `spool`, which is called for each further 256 KB of it;
+    without a `spool` nothing is kept. `on_end` is called once, before the agent can know that its answer is complete.
     """
 
-    def __init__(self, started: float, api: str | None, spool: Callable[[Exchange], None] | None = None) -> None:
-        self._started, self._api, self._spool = started, api, spool
+    def __init__(
+        self,
+        started: float,
+        api: str | None,
+        spool: Callable[[Exchange], None] | None = None,
+        on_end: Callable[[Exchange], None] | None = None,
+    ) -> None:
+        self._started, self._api, self._spool, self._on_end = started, api, spool, on_end
         self._task: asyncio.Task[object] | None = None
         self._begun = self._done = False
         self.status: int | None = None
@@ -54,9 +60,21 @@ class Exchange:
             task.uncancel()
         except httpx.TransportError as error:
             await self._fail(send, *_explain(error))
+        except JournalError:
+            self.error = "unrecorded"
+            raise
+        except Exception:
+            # The ASGI server raises on what it cannot pass on, such as a status that HTTP does not have.
+            self.error = self.error or "bad_gateway"
         finally:
-            self._done = True
             watch.cancel()
+            self._end()
+
+    def _end(self) -> None:
+        if not self._done:
+            self._done = True
+            if self._on_end is not None:
+                self._on_end(self)
 
     def cut(self, error: str) -> None:
         """End the exchange from outside; it is over as soon as the event loop comes to it."""
@@ -92,7 +110,7 @@ class Exchange:
                         self.pending, unspooled = [], 0
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             # All of it is here: an agent that leaves from now on has had its answer.
-            self._done = True
+            self._end()
             await send({"type": "http.response.body", "body": b""})
 
     def _connected(self) -> None:
@@ -125,9 +143,6 @@ def _explain(error: httpx.TransportError) -> tuple[str, str]:
             return "upstream_refused", f"the upstream is not reachable: {error}"
         case httpx.TimeoutException():
             return "upstream_timeout", f"the upstream fell silent: {error!r}"
-        case httpx.ReadError():
-            return "upstream_reset", f"the upstream broke the connection: {error!r}"
-    # One class stands for two things, an upstream that hangs up early and one that does not speak HTTP.
-    hung_up = isinstance(error, httpx.RemoteProtocolError) and re.search("disconnected|closed connection", str(error))
-    kind = "upstream_reset" if hung_up or isinstance(error, httpx.WriteError | httpx.CloseError) else "bad_gateway"
-    return kind, f"the upstream's answer broke off: {error}"
+        case httpx.ReadError() | httpx.WriteError() | httpx.CloseError():
+            return "upstream_reset", f"the upstream broke the connection: {error}"
+    return "bad_gateway", f"the upstream does not speak HTTP: {error}"

@@ -81,21 +81,20 @@ class Forwarder:
             call.status, call.error, lease.fault = 507, "unrecorded", str(error)
             await answer(send, 507, error_body(api, 507, f"agentcap: {error}"))
             return
-        exchange = Exchange(started, api, lambda exchange: _spool(journal, call, exchange))
+        exchange = Exchange(
+            started,
+            api,
+            lambda exchange: _spool(journal, call, exchange),
+            lambda exchange: _finish(lease, journal, call, exchange),
+        )
         lease.in_flight[call.rid] = journal
         self._running[call.rid] = exchange
         try:
             await exchange.relay(self._client, request, receive, send)
         except JournalError as error:
-            exchange.error, lease.fault = "unrecorded", str(error)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            # The ASGI server raises on what it cannot pass on, such as a status that HTTP does not have.
-            exchange.error = "bad_gateway"
+            lease.fault = str(error)
         finally:
             del self._running[call.rid]
-            _finish(lease, journal, call, exchange)
             del lease.in_flight[call.rid]
             if lease.on_end is not None:
                 lease.on_end(call)

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Route
 
 from pytest_agentcap.proxy.apis import Upstream
 from pytest_agentcap.proxy.client import UpstreamClient
@@ -107,14 +105,13 @@ class CaptureProxy:
         client = UpstreamClient(self.upstream.origin)
         self._stopping = asyncio.Event()
         self._forwarder = Forwarder(self.upstream, self.leases, client, self._recorded_as)
-        self._app = Starlette(routes=[Route("/{path:path}", endpoint=self._forwarder)])
         self._ready.set_result(asyncio.get_running_loop())
         await self._stopping.wait()
         await client.aclose()
 
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(
-            self._app,
+            self._forwarder,
             interface="asgi3",
             lifespan="off",
             ws="none",

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import msgspec
+
 SESSION, REQUEST, CHUNK, RESPONSE = _KINDS = b"S", b"Q", b"C", b"R"
 _LENGTHS = struct.Struct("<cIQ")
 
@@ -34,7 +36,7 @@ class Frame:
 
 def encode_frame(kind: bytes, head: dict[str, Any], body: bytes = b"") -> list[bytes]:
     """Return a frame as buffers for one gathered write; the body is not copied."""
-    text = json.dumps(head, separators=(",", ":")).encode()
+    text = msgspec.json.encode(head)
     return [_LENGTHS.pack(kind, len(text), len(body)) + text, body]
 
 

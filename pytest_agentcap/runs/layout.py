@@ -100,6 +100,25 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
         raise
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file as a whole, 0600, without the random name and the change of mode that cost more than a small write.
+
+    Two processes may write the same file at once, two threads may not.
+    """
+    temporary = f"{path.parent}/.{path.name}.{os.getpid()}"
+    try:
+        with open(temporary, "wb", buffering=0, opener=_private) as file:
+            file.write(data)
+        os.rename(temporary, path)  # noqa: PTH104
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def create_whole(path: Path, data: bytes, mode: int = 0o644) -> bool:
     """Write a file as a whole unless it is there; tell whether it was written."""
     temporary = _temporary(path, data, mode)

@@ -17,7 +17,7 @@ from typing import Any
 from pytest_agentcap.runs.pairs import PairMaker
 
 _EVERY_S = 0.1
-_NICENESS = 5
+_NICENESS = 10
 
 
 class Pairing:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, Frame, read_body, read_frames
-from pytest_agentcap.runs.layout import write_whole
+from pytest_agentcap.runs.layout import write_private
 from pytest_agentcap.runs.masking import Mask
 from pytest_agentcap.runs.verbatim import embed_body, embed_stream
 
@@ -108,7 +108,7 @@ class PairMaker:
         self._write(call["request_id"], "response", data)
 
     def _write(self, rid: str, half: str, data: bytes) -> None:
-        write_whole(self.captures / f"{rid}.{half}.json", data, mode=0o600)
+        write_private(self.captures / f"{rid}.{half}.json", data)
 
 
 def _decoded(wire: bytes, encoding: str) -> tuple[bytes, bool]:

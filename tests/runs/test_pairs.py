@@ -167,11 +167,11 @@ def test_pieces_of_interleaved_streams_are_put_together(journal, maker, capture)
 
 
 def test_a_session_that_never_rests_does_not_hold_its_reader(journal, maker, tmp_path, monkeypatch):
-    def write_and_grow(path, data, mode):
+    def write_and_grow(path, data):
         path.write_bytes(data)
         journal.request(request_head(int(path.name[:32], 16) + 1), b"{}")
 
-    monkeypatch.setattr("pytest_agentcap.runs.pairs.write_whole", write_and_grow)
+    monkeypatch.setattr("pytest_agentcap.runs.pairs.write_private", write_and_grow)
     journal.request(request_head(1), b"{}")
     maker.advance()
     assert names(tmp_path) == [f"{rid(1)}.request.json", "task-1.journal"]
@@ -350,7 +350,7 @@ def test_captures_that_cannot_be_written_keep_their_journal(journal, tmp_path, p
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pytest_agentcap.runs.pairs.write_whole", full)
+        patch.setattr("pytest_agentcap.runs.pairs.write_private", full)
         with pytest.raises(OSError, match="No space"):
             finish_journals(tmp_path)
     assert path.exists()
