@@ -12,6 +12,7 @@ from pytest_agentcap import __version__
 from pytest_agentcap.commands import agents, corpora, export, ls, proxy, show
 from pytest_agentcap.commands.output import complain
 
+COMMANDS = (ls, show, export, proxy, agents, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 
@@ -41,6 +42,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agentcap", description=__doc__, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"agentcap {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (ls, show, export, proxy, agents, corpora):
+    for command in COMMANDS:
         command.add(commands)
     return parser

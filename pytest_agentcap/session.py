@@ -102,6 +102,8 @@ class AgentSession:
         verdict, reason = judge(
             self._turns, self.calls, self._infra or fault, self._abort, self._graders, self._grader_error
         )
+        if verdict == "no_calls" and self._forwarded():
+            reason = f"{reason}; not recorded: {', '.join(self._forwarded())}"
         return Outcome(
             verdict=verdict,
             reason=reason,
@@ -114,6 +116,11 @@ class AgentSession:
             abort_reason=self._abort,
             freeze=lambda: self.workspace,
         )
+
+    def _forwarded(self) -> list[str]:
+        """Tell what was forwarded without being a call to a model."""
+        seen = self._opened.lease.unrecorded if self._opened else {}
+        return [f"{count}× {request}" for request, count in sorted(seen.items())]
 
     def stop(self) -> None:
         """End the agent, then its calls, and make their pair files; further turns are not possible."""
@@ -269,7 +276,7 @@ class AgentSession:
             completion_tokens=total_tokens(self._tokens, 1),
             request_ids=tuple(call.rid for call in self.calls),
             graders=tuple(asdict(each) for each in self._graders),
-            notes=tuple(self._notes),
+            notes=(*self._notes, *(f"forwarded, not recorded: {each}" for each in self._forwarded())),
         )
         try:
             save_result(plan.run, result)

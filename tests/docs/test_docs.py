@@ -1,6 +1,6 @@
 """What README.md and docs/ say is so: links, options, columns, fields, and the examples, which are run."""
 
-from __future__ import annotations
+from __future__ import argparse
 
 import json
 import re
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pytest_agentcap.cli import COMMANDS
 from pytest_agentcap.options import OPTIONS
 from pytest_agentcap.publish.schema import SCHEMA
 from pytest_agentcap.runs.results import SessionResult, TurnResult
@@ -95,7 +96,15 @@ def test_a_page_begins_with_one_sentence_that_says_what_it_is_for(name):
 def test_every_option_that_is_named_exists(name):
     ours = {f"--{prefix}{option.name}" for option in OPTIONS for prefix in ("", "agentcap-")}
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", without_files(TEXTS[name])))
-    assert named - ours - OTHERS_OPTIONS - {"--agentcap-NAME"} == set()
+    assert named - ours - options_of_commands() - OTHERS_OPTIONS - {"--agentcap-NAME"} == set()
+
+
+def options_of_commands() -> set[str]:
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    for command in COMMANDS:
+        command.add(commands)
+    return {option for each in commands.choices.values() for option in each._option_string_actions}
 
 
 def test_every_option_is_in_the_table_of_the_readme():

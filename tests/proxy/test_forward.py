@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_agentcap.runs.frames import CHUNK, read_body, read_frames
+from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, read_body, read_frames
 from pytest_agentcap.runs.verbatim import is_embeddable
 
 EVENT = b'data: {"choices":[{"delta":{"content":"\xe6\xbc\xa2"}}]}\n\n'
@@ -357,3 +357,12 @@ def test_a_capture_tells_which_call_it_is_and_how_it_went(station, agent, upstre
     )
     assert ["x-request-id", "7"] in response["response_headers"]
     assert 0 < response["first_byte_ms"] == response["chunk_ms"][0] <= response["duration_ms"]
+
+
+def test_an_answer_is_recorded_before_the_agent_can_know_that_it_is_complete(station, agent, upstream):
+    upstream.answer = lambda visit: visit.respond(200, body=b'{"n":1}')
+    for _ in range(50):
+        agent.call()
+        with agent.lease.journal.path.open("rb") as file:
+            kinds = [frame.kind for frame in read_frames(file)]
+        assert kinds.count(RESPONSE) == kinds.count(REQUEST)
