@@ -1,6 +1,6 @@
 """What README.md and docs/ say is so: links, options, columns, fields, and the examples, which are run."""
 
-from __future__ import argparse
+from __future__ import annotations
 
 import json
 import re
