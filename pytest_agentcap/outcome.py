@@ -104,7 +104,8 @@ def judge(
     if not calls:
         return "no_calls", "the agent made no model call"
     if not any(call.status is not None and call.status < 400 for call in calls):
-        return ("infra", _breakdown(calls)) if _breakdown(calls) else ("agent_error", "no call was answered")
+        broken = _breakdown(calls)
+        return ("infra", broken) if broken else ("agent_error", "no call was answered")
     if abort:
         return "agent_error", abort
     if grader_error:
@@ -123,13 +124,15 @@ def total_tokens(tokens: Mapping[str, tuple[int | None, int | None]], side: int)
 
 
 def _breakdown(calls: Sequence[Call]) -> str | None:
-    """Say what the upstream did wrong in the last of these calls, or None."""
-    for call in reversed(calls):
-        if call.error and call.error.startswith(("upstream_", "bad_gateway")):
-            return f"the upstream failed: {call.error.replace('_', ' ')}"
-        if call.status is not None and (call.status in _BROKEN_STATUS or call.status >= 500):
-            return f"the upstream answered {call.status}"
+    """Say what the upstream did wrong in the last of these calls that was not broken off from our side, or None."""
+    answered = [call for call in calls if call.error not in ("client_gone", "shutdown")]
+    if not answered:
         return None
+    error, status = answered[-1].error, answered[-1].status
+    if error and error.startswith(("upstream_", "bad_gateway")):
+        return f"the upstream failed: {error.replace('_', ' ')}"
+    if status is not None and (status in _BROKEN_STATUS or status >= 500):
+        return f"the upstream answered {status}"
     return None
 
 

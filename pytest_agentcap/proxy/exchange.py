@@ -96,6 +96,7 @@ class Exchange:
                 {"type": "http.response.start", "status": self.status, "headers": without_hop_by_hop(self.headers)}
             )
             self._begun = True
+            expected = _content_length(self.headers)
             async for chunk in response.aiter_raw():
                 now = self.elapsed_ms()
                 if self.first_byte_ms is None:
@@ -108,6 +109,8 @@ class Exchange:
                     if unspooled >= SPOOL_BYTES:
                         self._spool(self)
                         self.pending, unspooled = [], 0
+                if self.received == expected:
+                    self._end()
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             # All of it is here: an agent that leaves from now on has had its answer.
             self._end()
@@ -125,6 +128,12 @@ class Exchange:
         self.status, self.headers = 502, [(b"content-type", b"application/json")]
         self.pending, self.received = [body], len(body)
         await answer(send, 502, body)
+
+
+def _content_length(headers: Headers) -> int | None:
+    """Return how long the answer says it is; with these bytes the agent has all of it, without waiting for an end."""
+    told = [value for name, value in headers if name == b"content-length"]
+    return int(told[0]) if told and told[0].isdigit() else None
 
 
 async def answer(send: Send, status: int, body: bytes) -> None:

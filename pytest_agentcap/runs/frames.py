@@ -36,7 +36,11 @@ class Frame:
 
 def encode_frame(kind: bytes, head: dict[str, Any], body: bytes = b"") -> list[bytes]:
     """Return a frame as buffers for one gathered write; the body is not copied."""
-    text = msgspec.json.encode(head)
+    try:
+        text = msgspec.json.encode(head)
+    except UnicodeEncodeError:
+        # Half a surrogate pair, which a command line or a file name can bring in: the standard library escapes it.
+        text = json.dumps(head, separators=(",", ":")).encode()
     return [_LENGTHS.pack(kind, len(text), len(body)) + text, body]
 
 

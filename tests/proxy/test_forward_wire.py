@@ -1,0 +1,157 @@
+"""Corners of HTTP that an upstream may show: bodiless answers, informational ones, TLS, and very long bodies."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import subprocess
+import threading
+
+import pytest
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_has_none_for_the_agent_and_the_capture(station, agent, upstream, status):
+    upstream.answer = lambda visit: visit.start(status, [("x-kept", "yes")])
+    got = agent.call()
+    again = agent.call()
+    captures = station.end(agent)
+
+    assert [(each.status, each.body, each.values("x-kept")) for each in (got, again)] == [(status, b"", ["yes"])] * 2
+    assert [capture.response.head["complete"] for capture in captures] == [True, True]
+    assert len({visit.connection for visit in upstream.visits}) == 1
+
+
+def test_a_head_request_gets_the_length_and_no_body(station, agent, upstream):
+    upstream.answer = lambda visit: visit.start(200, [("content-length", "10")])
+    got = agent.call("/v1/models", body=None, method="HEAD")
+    assert (got.status, got.values("content-length"), got.body) == (200, ["10"], b"")
+    assert agent.lease.unrecorded == {"HEAD /v1/models": 1}
+    assert station.end(agent) == []
+
+
+@pytest.mark.parametrize("informational", [100, 102, 103])
+def test_an_informational_answer_is_not_taken_for_the_answer(station, agent, upstream, informational):
+    def answer(visit):
+        visit.start(informational, [("x-early", "yes")])
+        visit.respond(200, body=b'{"n":1}')
+
+    upstream.answer = answer
+    got = agent.call()
+    [capture] = station.end(agent)
+    assert (got.status, got.body) == (200, b'{"n":1}')
+    assert capture.response.head["status_code"] == 200
+
+
+def test_a_body_of_64_mb_passes_and_is_stored(station, agent, upstream):
+    body = json.dumps({"model": "m", "pad": "x" * (64 << 20)}).encode()
+    upstream.answer = lambda visit: visit.respond(200, body=str(len(visit.body)).encode())
+    got = agent.call(body=body)
+    [capture] = station.end(agent)
+    assert got.body == str(len(body)).encode()
+    assert capture.request.text == body
+    assert capture.request.head["request_bytes"] == len(body)
+
+
+def test_a_slow_answer_is_passed_on_byte_by_byte(station, agent, upstream):
+    told = threading.Semaphore(0)
+
+    def answer(visit):
+        visit.start_stream()
+        for number in range(5):
+            visit.chunk(b"data: %d\n\n" % number)
+            assert told.acquire(timeout=60)
+        visit.end()
+
+    upstream.answer = answer
+    connection = agent.open()
+    response = connection.getresponse()
+    # The upstream goes on only when the agent has what it sent before: anything held back would stop both.
+    for number in range(5):
+        assert response.read1(100) == b"data: %d\n\n" % number
+        told.release()
+    assert response.read() == b""
+    connection.close()
+    [capture] = station.end(agent)
+    assert len(capture.response.head["chunk_ms"]) == 5
+
+
+class TlsUpstream:
+    """Answer one request over TLS with a certificate of its own."""
+
+    def __init__(self, certificate: str, key: str) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._listener = context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
+        self.url = f"https://localhost:{self._listener.getsockname()[1]}/v1"
+        self.seen = b""
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+            with sock:
+                while not self.seen.endswith(b"\r\n\r\n{}"):
+                    self.seen += sock.recv(65536)
+                sock.sendall(
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\ncontent-type: application/json\r\n\r\n" + b'{"n":1}'
+                )
+        except OSError:
+            # A client that does not trust the certificate hangs up.
+            return
+
+    def close(self) -> None:
+        self._listener.close()
+        self._thread.join(60)
+
+
+@pytest.fixture
+def tls(tmp_path, need):
+    need("openssl")
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
+    ]
+    subprocess.run([*command, *subject], check=True, capture_output=True)
+    upstream = TlsUpstream(certificate, key)
+    yield upstream, certificate
+    upstream.close()
+
+
+def test_an_upstream_over_tls_is_checked_and_gets_its_key(make_station, tls, monkeypatch):
+    upstream, certificate = tls
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    station = make_station(upstream.url, "sk-tls-0123456789")
+    agent = station.agent()
+    got = agent.call()
+    [capture] = station.end(agent)
+    assert (got.status, got.body) == (200, b'{"n":1}')
+    assert b"POST /v1/chat/completions HTTP/1.1" in upstream.seen
+    assert b"Bearer sk-tls-0123456789" in upstream.seen
+    assert capture.response.head["connected_ms"] > 0
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_and_gets_no_key(make_station, tls):
+    upstream, _ = tls
+    station = make_station(upstream.url, "sk-tls-0123456789")
+    agent = station.agent()
+    got = agent.call()
+    [capture] = station.end(agent)
+    assert got.status == 502
+    assert "certificate" in json.loads(got.body)["error"]["message"].lower()
+    assert capture.response.head["error"] == "upstream_refused"
+    assert upstream.seen == b""
