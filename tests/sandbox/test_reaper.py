@@ -43,6 +43,8 @@ class Controller:
         assert self.process.stdout is not None
         pid, owner_id = self.process.stdout.readline().split()
         self.child = psutil.Process(int(pid))
+        # A process that has only just begun shows no environment yet.
+        until(lambda: bool(self.child.environ()))
         self.state = OwnerState.of(owner_id, root)
 
     def end(self) -> None:
