@@ -24,7 +24,6 @@ from pytest_agentcap.runs.manifest import Manifest
 from pytest_agentcap.runs.pairs import finish_journals
 from pytest_agentcap.runs.provider import provider_of
 from pytest_agentcap.runs.recovery import Hold, close_results
-from pytest_agentcap.runs.results import read_results
 from pytest_agentcap.sandbox.base import SandboxError
 
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ def _finish_run(manifest: Manifest, secrets: tuple[str, ...]) -> FinishedRun | N
         lambda: close_results(run),
         lambda: _export(done),
         lambda: manifest.update(),
-        lambda: done.results.extend(read_results(run)),
+        lambda: done.results.extend(manifest.results()),
     ):
         try:
             step()

@@ -42,6 +42,9 @@ def find_key(upstream: str | None, given: str | None) -> Key | None:
 
 def secret_values(settings: Settings, key: Key | None) -> tuple[str, ...]:
     """Return the values that are masked in what is stored; none with --no-mask."""
-    if not settings.mask:
-        return ()
+    return known_secrets(key) if settings.mask else ()
+
+
+def known_secrets(key: Key | None) -> tuple[str, ...]:
+    """Return the upstream's key and what the environment holds of keys and tokens, each once."""
     return tuple(dict.fromkeys([*([key.value] if key else []), *environment_secrets()]))

@@ -36,12 +36,11 @@ def add(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from pytest_agentcap.credentials import find_key
+    from pytest_agentcap.credentials import find_key, known_secrets
     from pytest_agentcap.options import is_base_url
     from pytest_agentcap.proxy.apis import Upstream
     from pytest_agentcap.proxy.leases import new_token
     from pytest_agentcap.proxy.standalone import StandaloneProxy
-    from pytest_agentcap.runs.masking import environment_secrets
 
     if args.no_lease and not _is_loopback(args.host):
         raise ValueError("--no-lease: lets everyone use the upstream's key, so only on a loopback --host")
@@ -54,12 +53,11 @@ def _run(args: argparse.Namespace) -> int:
     token = None if args.no_lease else args.lease or new_token()
     captures = _captures(args.captures, upstream)
     ended: queue.SimpleQueue[Call] = queue.SimpleQueue()
-    secrets = tuple({*environment_secrets(), *([key.value] if key else [])})
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     base = Upstream(upstream, key.value if key else None)
-    with StandaloneProxy(base, (args.host, args.port), captures, token, ended.put, secrets) as proxy:
+    with StandaloneProxy(base, (args.host, args.port), captures, token, ended.put, known_secrets(key)) as proxy:
         host = f"[{args.host}]" if ":" in args.host else args.host
         write(f"http://{host}:{proxy.port}{f'/{token}' if token else ''}/v1")
         sys.stdout.flush()

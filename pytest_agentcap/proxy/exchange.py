@@ -127,6 +127,7 @@ class Exchange:
         body = error_body(self._api, 502, f"agentcap: {message}")
         self.status, self.headers = 502, [(b"content-type", b"application/json")]
         self.pending, self.received = [body], len(body)
+        self._end()
         await answer(send, 502, body)
 
 

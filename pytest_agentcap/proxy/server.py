@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from pathlib import Path
@@ -26,8 +27,8 @@ JOIN_S = 10.0
 class Endpoint:
     """One socket that the proxy answers on."""
 
-    def __init__(self, proxy: CaptureProxy, server: uvicorn.Server, serving: Future[None]) -> None:
-        self._proxy, self._server, self._serving = proxy, server, serving
+    def __init__(self, server: uvicorn.Server, serving: Future[None]) -> None:
+        self._server, self._serving = server, serving
 
     def close(self) -> None:
         self._server.should_exit = True
@@ -62,8 +63,8 @@ class CaptureProxy:
             if serving.done():
                 serving.result()
                 raise RuntimeError("the capture proxy stopped before it listened")
-            threading.Event().wait(0.005)
-        return Endpoint(self, server, serving)
+            time.sleep(0.005)
+        return Endpoint(server, serving)
 
     def grant(self, journal: Path, session: dict[str, Any]) -> Lease:
         """Open a session's journal and let its calls through under a new lease.

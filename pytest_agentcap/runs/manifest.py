@@ -22,18 +22,22 @@ class Manifest:
     facts: dict[str, Any]
     _seen: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = field(default_factory=dict)
 
-    def update(self) -> list[dict[str, Any]]:
-        """Rewrite run.json from the result files and return them; unchanged files are not read again."""
+    def results(self) -> list[dict[str, Any]]:
+        """Return the results by corpus, task, trial and attempt; unchanged files are not read again."""
         for path in self.run.results.glob("*.json"):
             status = path.stat()
             # The clock of a file system may stand still for milliseconds, but every write makes a new file.
             version = (status.st_mtime_ns, status.st_ino, status.st_size)
             if path not in self._seen or self._seen[path][0] != version:
                 self._seen[path] = (version, read_result(path))
-        results = sorted(
+        return sorted(
             (result for _, result in self._seen.values()),
             key=lambda r: (r["corpus"], r["index"], r["task_id"], r["trial"], r["attempt"]),
         )
+
+    def update(self) -> list[dict[str, Any]]:
+        """Rewrite run.json from the result files and return them."""
+        results = self.results()
         document = {**self.facts, "tasks": [_task(result) for result in results]}
         write_whole(self.run.manifest, json.dumps(document, indent=2).encode() + b"\n")
         return results

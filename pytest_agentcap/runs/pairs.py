@@ -55,7 +55,7 @@ class PairMaker:
         self.advance()
         with self._lock, self.journal.open("rb") as file:
             ended_at_ns = os.fstat(file.fileno()).st_mtime_ns
-            for chunks in list(self._early.values()):
+            for chunks in self._early.values():
                 told = {**chunks[0].head, "ended_at_ns": ended_at_ns, "complete": False, "error": "shutdown"}
                 self._write_response(told, b"".join(read_body(file, chunk) for chunk in chunks))
         self.journal.unlink()
@@ -154,12 +154,6 @@ def finish_journals(captures: Path, secrets: tuple[str, ...] = ()) -> list[str]:
             if journal.exists():
                 raise
     return done
-
-
-def is_being_written(journal: Path) -> bool:
-    """Tell whether the process that writes a journal is alive."""
-    with _locked(journal) as abandoned:
-        return not abandoned
 
 
 @contextlib.contextmanager

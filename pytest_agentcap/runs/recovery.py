@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.manifest import Manifest, read_manifest
-from pytest_agentcap.runs.pairs import finish_journals, is_being_written
+from pytest_agentcap.runs.pairs import finish_journals
 from pytest_agentcap.runs.results import read_result, update_result
 
 
@@ -30,7 +31,12 @@ class Hold:
 
 def is_held(run: RunDirectory) -> bool:
     """Tell whether the controller that made a run is still at work."""
-    descriptor = os.open(run.path, os.O_RDONLY)
+    return _is_locked(run.path)
+
+
+def _is_locked(path: Path) -> bool:
+    """Tell whether somebody has a file or folder to himself; two who look at once do not see each other."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -59,5 +65,5 @@ def close_results(run: RunDirectory) -> None:
     for path in run.results.glob("*.json"):
         result = read_result(path)
         journal = run.journal(result["session"])
-        if result["ended_at"] is None and not (journal.exists() and is_being_written(journal)):
+        if result["ended_at"] is None and not (journal.exists() and _is_locked(journal)):
             update_result(path, verdict="infra", reason="its end was not recorded: its worker died")

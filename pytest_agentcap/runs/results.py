@@ -90,12 +90,6 @@ def read_result(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_results(run: RunDirectory) -> list[dict[str, Any]]:
-    """Read all results of a run in the order of corpus, task, trial and attempt."""
-    found = [read_result(path) for path in run.results.glob("*.json")]
-    return sorted(found, key=lambda r: (r["corpus"], r["index"], r["task_id"], r["trial"], r["attempt"]))
-
-
 def update_result(path: Path, **changes: Any) -> None:
     """Change single fields of a result file, whoever wrote it."""
     write_whole(path, json.dumps({**read_result(path), **changes}, indent=2).encode() + b"\n")

@@ -156,14 +156,19 @@ def test_an_error_on_a_stream_keeps_its_status_and_retry_after(station, agent, u
     assert capture.response.text == b'{"error":"slow down"}'
 
 
+def zipped(data: bytes) -> bytes:
+    # Without the time of day, which would make two zips of one text differ.
+    return gzip.compress(data, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("encoding", "compress"),
     [
-        ("gzip", gzip.compress),
+        ("gzip", zipped),
         ("br", brotli.compress),
         ("zstd", zstandard.compress),
-        ("GZIP", gzip.compress),
-        ("gzip, br", lambda data: brotli.compress(gzip.compress(data))),
+        ("GZIP", zipped),
+        ("gzip, br", lambda data: brotli.compress(zipped(data))),
     ],
 )
 def test_a_compressed_answer_reaches_the_agent_as_sent_and_the_capture_decoded(

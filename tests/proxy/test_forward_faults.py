@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from pytest_agentcap.runs.frames import REQUEST, RESPONSE, read_frames
+
 EVENT = b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'
 
 
@@ -231,3 +233,13 @@ def test_a_stream_that_cannot_be_recorded_any_longer_is_cut(station, agent, upst
 
     assert agent.lease.calls[0].error == "unrecorded"
     assert "cannot record" in agent.lease.fault
+
+
+def test_our_own_502_is_recorded_before_the_agent_has_it(make_station, refused_url):
+    station = make_station(refused_url)
+    agent = station.agent()
+    for _ in range(50):
+        assert agent.call().status == 502
+        with agent.lease.journal.path.open("rb") as file:
+            kinds = [frame.kind for frame in read_frames(file)]
+        assert kinds.count(RESPONSE) == kinds.count(REQUEST)

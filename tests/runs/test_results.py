@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from pytest_agentcap.runs.layout import create_run
+from pytest_agentcap.runs.manifest import Manifest
 from pytest_agentcap.runs.results import (
     SessionResult,
     TurnResult,
     create_result,
     read_result,
-    read_results,
     save_result,
     update_result,
 )
@@ -87,7 +87,7 @@ def test_results_come_in_the_order_of_corpus_task_trial_and_attempt(run):
             replace(RESULT, session=f"s{number}", corpus=corpus, index=index, trial=trial, attempt=attempt),
         )
 
-    found = [(r["corpus"], r["index"], r["trial"], r["attempt"]) for r in read_results(run)]
+    found = [(r["corpus"], r["index"], r["trial"], r["attempt"]) for r in Manifest(run, {}).results()]
     assert found == order
 
 
