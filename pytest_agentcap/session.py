@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_agentcap.agents.commands import agent_files, turn_command
+from pytest_agentcap.agents.commands import agent_files, turn_command, variables_of
+from pytest_agentcap.agents.left import export_trace, keep_trace, last_name, read_file
 from pytest_agentcap.agents.output import read_reply, read_session_id
+from pytest_agentcap.agents.templates import Variables
 from pytest_agentcap.conversation.usage import usage_of
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.grading.base import GraderError, GraderInput, GraderResult
@@ -19,12 +21,13 @@ from pytest_agentcap.runs.captures import Capture, CaptureError
 from pytest_agentcap.runs.layout import RunDirectory, write_whole
 from pytest_agentcap.runs.masking import Mask
 from pytest_agentcap.runs.results import SessionResult, TurnResult, save_result
-from pytest_agentcap.sandbox.base import SandboxError, SandboxSession
+from pytest_agentcap.sandbox.base import Command, SandboxError, SandboxSession
 
 if TYPE_CHECKING:
     from pytest_agentcap.proxy.leases import Call, Lease
 
 _OUTPUT_READ = 16 << 20
+_TRACE_S = 60.0
 
 
 @dataclass(slots=True)
@@ -130,7 +133,9 @@ class AgentSession:
         if self._opened is None:
             return
         try:
+            self._export_trace()
             self._opened.box.stop()
+            self._keep_trace()
         finally:
             self._around.proxy.revoke(self._opened.lease)
             try:
@@ -192,7 +197,7 @@ class AgentSession:
         for number in range(1, total + 1):
             prompt = prompts[number - 1] if number <= len(prompts) else self.plan.followup.prompt(number)
             if number > 1 and self._session_id is None:
-                self._abort = "no-session-id"
+                self._abort = "no-session-id" if self.plan.agent.command.next else "resume-not-supported"
                 return
             turn = self._turn(prompt, self.plan.timeout_s(task))
             kind = "initial" if number == 1 else "follow-up"
@@ -217,12 +222,18 @@ class AgentSession:
             replace(command, stdout=stdout, stderr=stderr, timeout_s=timeout_s), lambda: self._around.on_change(self)
         )
         out, err = self._read_output(stdout), self._read_output(stderr)
+        variables = self._variables()
+        if self._session_id is None and agent.session.path:
+            self._session_id = last_name(box, variables.render(agent.session.path), self._around.scratch)
         if self._session_id is None:
             self._session_id = read_session_id(agent.session, out, err)
+        said = out
+        if agent.reply.file:
+            said = read_file(box, variables.render(agent.reply.file), self._around.scratch, _OUTPUT_READ)
         turn = Turn(
             number,
             prompt,
-            read_reply(agent.reply, out),
+            read_reply(agent.reply, said),
             completed.exit_code,
             completed.timed_out,
             round(completed.duration_s, 3),
@@ -234,12 +245,41 @@ class AgentSession:
 
     def _read_output(self, path: Path) -> str:
         """Return the agent's output, without secrets, as it then also lies on disk."""
-        assert self._opened is not None
-        mask = Mask.of(self.plan.secrets, self._opened.lease.token)
-        masked, hits = mask.apply(path.read_bytes())
+        masked, hits = self._mask().apply(path.read_bytes())
         if hits:
             write_whole(path, masked)
         return masked[-_OUTPUT_READ:].decode("utf-8", "replace")
+
+    def _mask(self) -> Mask:
+        assert self._opened is not None
+        return Mask.of(self.plan.secrets, self._opened.lease.token)
+
+    def _variables(self) -> Variables:
+        assert self._opened is not None
+        return variables_of(self.plan.model, self._opened.box, self._opened.lease.token, self._session_id or "")
+
+    def _export_trace(self) -> None:
+        """Have the log of an agent that keeps it in a database; the agent's own program prints it."""
+        trace = self.plan.agent.trace
+        if not trace.export or self._session_id is None or self._opened is None:
+            return
+        variables, scratch = self._variables(), self._around.scratch
+        command = Command(
+            [variables.render(word) for word in trace.export],
+            {key: variables.render(value) for key, value in self.plan.agent.environment.items()},
+            None,
+            scratch / "trace.out",
+            scratch / "trace.err",
+            _TRACE_S,
+        )
+        into = self.plan.run.trace(self.plan.claim.session) / trace.name
+        self._notes += export_trace(self._opened.box, command, into, self._mask())
+
+    def _keep_trace(self) -> None:
+        assert self._opened is not None
+        patterns = [self._variables().render(path) for path in self.plan.agent.trace.paths]
+        into = self.plan.run.trace(self.plan.claim.session)
+        self._notes += keep_trace(self._opened.box, patterns, into, self._around.scratch, self._mask())
 
     def _grade(self, task: Task) -> None:
         if not self.plan.graders:

@@ -11,15 +11,19 @@ from pytest_agentcap.agents.spec import AgentSpec
 from pytest_agentcap.agents.templates import Variables
 from pytest_agentcap.sandbox.base import Command, SandboxSession
 
+PROMPT_FILE = ".agentcap-prompt"
 
-def _variables(model: str, box: SandboxSession, lease: str, session: str = "", prompt: str = "") -> Variables:
+
+def variables_of(model: str, box: SandboxSession, lease: str, session: str = "", prompt: str = "") -> Variables:
+    """Return what an agent's definition may refer to in one session."""
     root = f"{box.proxy_origin}/{lease}"
-    return Variables(f"{root}/v1", root, model, box.home, box.workspace, session, prompt)
+    prompt_file = f"{box.home}/{PROMPT_FILE}"
+    return Variables(f"{root}/v1", root, model, box.home, box.workspace, session, prompt, prompt_file)
 
 
 def agent_files(agent: AgentSpec, model: str, box: SandboxSession, lease: str) -> Iterator[tuple[str, bytes]]:
     """Yield the path and content of every file that the agent wants before its first turn."""
-    variables = _variables(model, box, lease)
+    variables = variables_of(model, box, lease)
     for file in agent.files:
         path = variables.render(file.path)
         if file.template:
@@ -34,7 +38,9 @@ def turn_command(
     """Return the n-th turn's command, and the session id if it is known before the turn."""
     if number == 1 and agent.session.id == "chosen":
         session = str(uuid.uuid4())
-    variables = _variables(model, box, lease, session or "", prompt)
+    variables = variables_of(model, box, lease, session or "", prompt)
+    if agent.command.prompt == "file":
+        box.put(variables.prompt_file, prompt.encode(), 0o600)
     words = agent.command.first if number == 1 else agent.command.next
     env = {key: variables.render(value) for key, value in agent.environment.items()}
     env |= {"AGENTCAP_PROXY_URL": variables.base_url, "AGENTCAP_MODEL": model}

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 from pytest_agentcap.agents.spec import AgentError, AgentSpec, read_agent
+from pytest_agentcap.shipped import packaged
 
 DEFINITION = "agent.toml"
-
-
-def packaged(folder: str) -> Path:
-    """Return a data folder (`agents` or `corpora`) of the installed package, or of the checkout it runs from."""
-    package = Path(str(files("pytest_agentcap")))
-    installed = package / "_data" / folder
-    return installed if installed.is_dir() else package.parent / folder
 
 
 def agent_folders(rootdir: Path) -> list[Path]:

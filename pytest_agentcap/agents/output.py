@@ -10,12 +10,12 @@ from typing import Any
 from pytest_agentcap.agents.spec import ReplySource, SessionSource
 
 
-def read_reply(source: ReplySource, stdout: str) -> str:
+def read_reply(source: ReplySource, output: str) -> str:
     """Return the agent's reply of one turn; JSON texts of several events are joined by blank lines."""
     if source.json is None:
-        return stdout.strip()
+        return output.strip()
     texts = []
-    for event in _json_lines(stdout):
+    for event in _events(output):
         if all(_at(event, path) == value for path, value in source.where.items()):
             text = _at(event, source.json)
             if isinstance(text, str):
@@ -29,11 +29,24 @@ def read_session_id(source: SessionSource, stdout: str, stderr: str) -> str | No
         match = re.search(source.pattern, stdout) or re.search(source.pattern, stderr)
         return match[1] if match else None
     if source.json is not None:
-        for event in _json_lines(stdout):
+        for event in _events(stdout):
             found = _at(event, source.json)
             if isinstance(found, str) and found:
                 return found
     return None
+
+
+def _events(text: str) -> Iterator[Any]:
+    """Yield the JSON objects of an output: one document, or lines; the items of a list one by one."""
+    try:
+        documents = [json.loads(text)]
+    except ValueError:
+        documents = list(_json_lines(text))
+    for document in documents:
+        if isinstance(document, list):
+            yield from document
+        else:
+            yield document
 
 
 def _json_lines(text: str) -> Iterator[Any]:

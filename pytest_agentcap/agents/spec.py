@@ -15,30 +15,57 @@ class AgentError(ValueError):
 
 
 class CommandLines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Give the first and the next turn's command line; `prompt` says how the prompt travels."""
+    """Give the first and the next turn's command line; `prompt` says how the prompt travels.
+
+    `next` is empty for an agent that cannot go on with a session.
+    """
 
     first: tuple[str, ...]
     next: tuple[str, ...]
-    prompt: Literal["stdin", "argument"]
+    prompt: Literal["stdin", "argument", "file"]
 
 
 class SessionSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Say where a session's id comes from.
 
     `chosen`: we make a UUID. `output`: the first turn's output tells it, as the first value at `json` of its JSON lines
-    or as the first group of the regular expression `pattern`, searched in stdout and then stderr.
+    or as the first group of the regular expression `pattern`, searched in stdout and then stderr. `file`: it is the
+    name, without its ending, of the last file or folder by name that matches the glob `path`. `none`: there is no
+    session to go on with.
     """
 
-    id: Literal["chosen", "output"]
+    id: Literal["chosen", "output", "file", "none"]
     json: str | None = None
     pattern: str | None = None
+    path: str | None = None
 
 
 class ReplySource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Say what of stdout is the reply: all of it, or of the JSON lines that are like `where` the values at `json`."""
+    """Say what is the reply: all of stdout or of `file`, or of its JSON lines that are like `where` those at `json`."""
 
     json: str | None = None
     where: dict[str, str] = {}
+    file: str | None = None
+
+
+class Trace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Say where the agent's own log of a session is.
+
+    `paths` are globs of files and folders that hold this session and no other; `export` is a command that prints it,
+    for agents that keep their sessions in a database, and `name` the file that its output becomes.
+    """
+
+    paths: tuple[str, ...] = ()
+    export: tuple[str, ...] = ()
+    name: str = "session.json"
+
+
+class Install(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Say what installs the agent on this machine: packages with their versions, and the Python they need."""
+
+    npm: tuple[str, ...] = ()
+    pip: tuple[str, ...] = ()
+    python: str | None = None
 
 
 class AgentFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +88,9 @@ class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
     homepage: str = ""
     reply: ReplySource = ReplySource()
+    trace: Trace = Trace()
+    install: Install = Install()
+    skills: str | None = None
     environment: dict[str, str] = {}
     files: tuple[AgentFile, ...] = ()
     limits: dict[str, str] = {}
@@ -84,20 +114,44 @@ def read_agent(path: Path) -> AgentSpec:
 
 def _problems(spec: AgentSpec) -> list[str]:
     found = []
+    if bool(spec.command.next) == (spec.session.id == "none"):
+        found.append('command.next: empty exactly when session.id = "none"')
     for key, words in (("first", spec.command.first), ("next", spec.command.next)):
-        if not words:
-            found.append(f"command.{key}: empty")
-        if (spec.command.prompt == "argument") != any("{{prompt}}" in word for word in words):
-            found.append(f'command.{key}: {{{{prompt}}}} belongs in it exactly when command.prompt = "argument"')
+        if not words and key == "first":
+            found.append("command.first: empty")
+        found += [f"command.{key}: {problem}" for problem in _prompt_problems(spec.command.prompt, words)]
     if (spec.session.id == "output") != bool(spec.session.json or spec.session.pattern):
         found.append('session: json or pattern is needed when id = "output", and only then')
+    if (spec.session.id == "file") != bool(spec.session.path):
+        found.append('session.path: needed when id = "file", and only then')
     for number, file in enumerate(spec.files):
         if bool(file.template) == bool(file.program):
             found.append(f"files[{number}]: give either template or program")
         if file.template and not (spec.folder / file.template).is_file():
             found.append(f"files[{number}].template: there is no {file.template} beside agent.toml")
     texts = [*spec.command.first, *spec.command.next, *spec.environment.values(), *(f.path for f in spec.files)]
+    texts += [*spec.trace.paths, *spec.trace.export]
+    texts += [text for text in (spec.session.path, spec.reply.file, spec.skills) if text]
     templates = [spec.folder / file.template for file in spec.files if file.template]
     texts += [template.read_text("utf-8") for template in templates if template.is_file()]
     found += [f"unknown placeholder {{{{{name}}}}}" for text in texts for name in unknown_placeholders(text)]
     return found
+
+
+def _prompt_problems(travels: str, words: tuple[str, ...]) -> list[str]:
+    """An argument that begins with a dash is an option to the agent, unless it is the value of one or behind `--`."""
+    found = []
+    for placeholder, kind in (("{{prompt}}", "argument"), ("{{prompt_file}}", "file")):
+        places = [number for number, word in enumerate(words) if placeholder in word]
+        if words and (travels == kind) != bool(places):
+            found.append(f'{placeholder} belongs in it exactly when command.prompt = "{kind}"')
+        if kind == "argument" and not all(
+            number and _takes_a_value(words[number - 1 : number + 1]) for number in places
+        ):
+            found.append(f"{placeholder} must stand behind -- or behind an option, which takes it as its value")
+    return found
+
+
+def _takes_a_value(words: tuple[str, ...]) -> bool:
+    before, word = words
+    return before.startswith("-") or (word.startswith("-") and "=" in word.partition("{{prompt}}")[0])

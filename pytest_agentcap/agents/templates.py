@@ -13,7 +13,7 @@ class Variables:
     """Hold what a definition may refer to.
 
     `base_url` ends in `/v1`, `root_url` does not; `api_key` is a placeholder, for the real one stays at the proxy;
-    `session` is the agent's own session id; `prompt` is set only where the prompt travels as an argument.
+    `session` is the agent's own session id; `prompt` and `prompt_file` are set only in a turn's command line.
     """
 
     base_url: str
@@ -23,6 +23,7 @@ class Variables:
     workspace: str
     session: str = ""
     prompt: str = ""
+    prompt_file: str = ""
     api_key: str = "agentcap"
 
     def render(self, text: str) -> str:

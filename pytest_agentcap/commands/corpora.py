@@ -15,8 +15,8 @@ def add(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from pytest_agentcap.agents.find import packaged
     from pytest_agentcap.corpus.reader import is_corpus_name, read_corpus
+    from pytest_agentcap.shipped import packaged
 
     root = packaged("corpora")
     found = {path.parent.name: path for path in sorted(root.glob("*/*")) if is_corpus_name(path.name)}

@@ -44,6 +44,10 @@ class RunDirectory:
     def parquet(self) -> Path:
         return self.path / "captures.parquet"
 
+    def trace(self, session: str) -> Path:
+        """Return the folder of the agent's own log of a session."""
+        return self.path / "traces" / session
+
     def journal(self, session: str) -> Path:
         return self.captures / f"{session}.journal"
 

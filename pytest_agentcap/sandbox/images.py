@@ -22,8 +22,10 @@ from pytest_agentcap.sandbox.base import SandboxError
 from pytest_agentcap.sandbox.files import locked
 from pytest_agentcap.sandbox.reaper import OwnerState, end_processes, state_root
 from pytest_agentcap.sandbox.service import connect, explained, last_line
+from pytest_agentcap.shipped import packaged
 
 CONTAINERFILE = "Containerfile"
+BASE = "base"
 HASH_LABEL = "agentcap.containerfile-hash"
 
 _BUILD_VARIABLE = "AGENTCAP_BUILD"
@@ -46,8 +48,10 @@ def ensure_image(
     `folder` holds the Containerfile and is its context, into which `extra_files` are put by their relative paths.
     Processes that need the same image wait for one build. Raises SandboxError when it cannot be built.
     """
-    image = f"localhost/agentcap-{name}:latest"
+    image = image_name(name)
     wanted = content_hash(folder, extra_files)
+    if name != BASE and stands_on_base(folder):
+        ensure_image(BASE, base_folder(), {}, uri, state, progress)
     with locked(state_root() / f"image-{name}.lock"):
         if _label(image, uri) != wanted:
             progress(f"building {image}; the first time this takes some minutes")
@@ -55,8 +59,23 @@ def ensure_image(
     return image
 
 
+def image_name(name: str) -> str:
+    return f"localhost/agentcap-{name}:latest"
+
+
+def base_folder() -> Path:
+    """Return the folder of the layer that agents share."""
+    return packaged("agents") / BASE
+
+
+def stands_on_base(folder: Path) -> bool:
+    """Tell whether an agent's image begins with the layer that agents share."""
+    lines = (folder / CONTAINERFILE).read_text("utf-8").splitlines()
+    return any(line.split()[:2] == ["FROM", image_name(BASE)] for line in lines)
+
+
 def content_hash(folder: Path, extra_files: Mapping[str, Path]) -> str:
-    """Return the SHA-256 of a Containerfile and of every file of its context.
+    """Return the SHA-256 of a Containerfile, of every file of its context, and of the shared layer if it stands on it.
 
     Raises SandboxError when there is no Containerfile.
     """
@@ -66,6 +85,8 @@ def content_hash(folder: Path, extra_files: Mapping[str, Path]) -> str:
     digest = hashlib.sha256(context.pop(CONTAINERFILE).read_bytes())
     for relative, path in sorted(context.items()):
         digest.update(relative.encode() + b"\0" + path.read_bytes() + b"\0")
+    if stands_on_base(folder):
+        digest.update(content_hash(base_folder(), {}).encode())
     return digest.hexdigest()
 
 

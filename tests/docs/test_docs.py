@@ -140,10 +140,19 @@ def test_every_agent_and_corpus_that_is_shipped_is_described():
 def test_every_key_and_placeholder_of_an_agent_is_described():
     import msgspec
 
-    from pytest_agentcap.agents.spec import AgentFile, AgentSpec, CommandLines, ReplySource, SessionSource
+    from pytest_agentcap.agents.spec import (
+        AgentFile,
+        AgentSpec,
+        CommandLines,
+        Install,
+        ReplySource,
+        SessionSource,
+        Trace,
+    )
     from pytest_agentcap.agents.templates import Variables
 
     tables = {"command": CommandLines, "session": SessionSource, "reply": ReplySource}
+    tables |= {"trace": Trace, "install": Install}
     keys = {field.name for field in msgspec.structs.fields(AgentSpec)} - {"folder", *tables}
     tables |= {"files": AgentFile}
     keys |= {f"{name}.{field.name}" for name, struct in tables.items() for field in msgspec.structs.fields(struct)}
