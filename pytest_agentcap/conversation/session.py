@@ -1,0 +1,207 @@
+"""One session as a conversation: its calls in order, its threads, what was said in each, its tool calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from pytest_agentcap.conversation.canonical import canonical
+from pytest_agentcap.conversation.model import Call, Message, ToolCall, ToolResult
+from pytest_agentcap.conversation.read import read_call
+from pytest_agentcap.conversation.records import CallRecord
+from pytest_agentcap.conversation.threads import Step, Thread, group_threads
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Hold a message of a transcript: said by the model in `call`, or sent to it with `call` for the first time.
+
+    `copied` marks what an agent told again in other words or places, when it rewrote or compacted its history.
+    """
+
+    message: Message
+    call: Call
+    answer: bool
+    copied: bool = False
+
+    @property
+    def at_ns(self) -> int | None:
+        """Return when it was said, in epoch nanoseconds."""
+        return self.call.ended_at_ns if self.answer else self.call.started_at_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Hold a conversation that no later call of its thread continues: the last call's messages, and its answer.
+
+    What the model said is told as it said it, thinking included, also where the agent sent back less of it.
+    """
+
+    thread: Thread
+    call: Call
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """Hold a tool call with its result; `asked_by` is the call that asked for it, `told_in` the one that tells it.
+
+    Without a result (the agent was stopped, or the history edited) `result` and `told_in` are None.
+    """
+
+    call: ToolCall
+    asked_by: Call
+    thread: Thread
+    result: ToolResult | None
+    told_in: Call | None
+
+    @property
+    def started_at_ns(self) -> int | None:
+        """Return when the answer with the tool call had come: the tool ran after that."""
+        return self.asked_by.ended_at_ns
+
+    @property
+    def ended_at_ns(self) -> int | None:
+        """Return when the next request of the thread came: the tool ran before that."""
+        return self.told_in.started_at_ns if self.told_in else None
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Hold the calls of one session in the order in which they were made."""
+
+    calls: tuple[Call, ...]
+
+    @property
+    def record(self) -> CallRecord:
+        """Return the first call's record: what it says of run, agent and task holds for all."""
+        return self.calls[0].record
+
+    @property
+    def name(self) -> str:
+        """Name the session as its files are named; agentcap's own runs named it after the task."""
+        return self.record.text("session") or self.record.text("task_id") or "session"
+
+    @cached_property
+    def threads(self) -> tuple[Thread, ...]:
+        return group_threads(self.calls)
+
+    @property
+    def main(self) -> Thread | None:
+        return next((thread for thread in self.threads if thread.kind == "main"), None)
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        return tuple(leaf for thread in self.threads for leaf in leaves_of(thread))
+
+    @cached_property
+    def tool_uses(self) -> tuple[ToolUse, ...]:
+        return tuple(use for thread in self.threads for use in tool_uses_of(thread))
+
+
+def read_conversation(records: Iterable[CallRecord]) -> Conversation:
+    """Read the calls of one session, at least one; equal messages of following calls are held once.
+
+    A request that names an earlier response instead of telling the conversation gets the messages it stands for.
+    """
+    calls: list[Call] = []
+    last: dict[str, Call] = {}
+    by_answer: dict[str, Call] = {}
+    for record in sorted(records, key=lambda record: record.order):
+        call = read_call(record)
+        before = last.get(call.request.system)
+        earlier = by_answer.get(call.request.previous_response or "")
+        if earlier:
+            told = (*earlier.conversation, *call.request.messages)
+            call = replace(call, request=replace(call.request, messages=told))
+        elif before:
+            shared = _shared(before.conversation, call.request.messages)
+            call = replace(call, request=replace(call.request, messages=shared))
+        last[call.request.system] = call
+        if call.answer and call.answer.id:
+            by_answer[call.answer.id] = call
+        calls.append(call)
+    return Conversation(tuple(calls))
+
+
+def _shared(before: tuple[Message, ...], messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Use the messages of an earlier call where they are equal: a session repeats its history with every call."""
+    known = before[: len(messages)]
+    return tuple(old if old == new else new for old, new in zip(known, messages, strict=False)) + messages[len(known) :]
+
+
+def leaves_of(thread: Thread) -> Iterator[Leaf]:
+    """Yield the conversations of a thread that nothing continues, nor tries again."""
+    followed = {id(step.previous) for step in thread.steps if step.relation in ("continues", "retries")}
+    steps = {id(step.call): step for step in thread.steps}
+    for step in thread.steps:
+        if id(step.call) not in followed:
+            yield Leaf(thread, step.call, _as_said(step, steps))
+
+
+def _as_said(last: Step, steps: dict[int, Step]) -> tuple[Message, ...]:
+    """Put the model's own answers in the place of what the agent made of them in its history."""
+    messages = list(last.call.conversation)
+    step: Step | None = last
+    while step:
+        said, at = step.call.said, len(step.call.request.messages)
+        if said and at < len(messages) and canonical(messages[at]) == canonical(said):
+            messages[at] = said
+        joined = step.relation in ("continues", "retries")
+        step = steps.get(id(step.previous)) if joined and step.previous else None
+    return tuple(messages)
+
+
+def transcript(thread: Thread) -> tuple[Entry, ...]:
+    """Tell a thread as it went: each message once, where it came up first, and every answer.
+
+    Calls that were tried again after they failed tell nothing; what a failed call had said is there.
+    """
+    entries: list[Entry] = []
+    for step in thread.steps:
+        if step.relation != "retries":
+            entries.extend(_new_entries(step))
+        if step.call.said:
+            entries.append(Entry(step.call.said, step.call, answer=True))
+    return tuple(entries)
+
+
+def _new_entries(step: Step) -> Iterator[Entry]:
+    messages = step.call.request.messages[step.delta.kept :]
+    said = step.previous.said if step.previous else None
+    if said and step.relation == "continues" and messages and messages[0].role == "assistant":
+        # The answer itself, told when it came.
+        messages = messages[1:]
+    copied = step.relation in ("rewrites", "compacts")
+    return (Entry(message, step.call, answer=False, copied=copied) for message in messages)
+
+
+def tool_uses_of(thread: Thread) -> Iterator[ToolUse]:
+    """Join the tool calls of a thread to their results: by id, else by position among those of the same answer."""
+    followers: dict[int, list[Step]] = {}
+    for step in thread.steps:
+        if step.previous and step.relation != "retries":
+            followers.setdefault(id(step.previous), []).append(step)
+    for step in thread.steps:
+        calls = step.call.said.tool_calls if step.call.said else ()
+        told = [(later.call, _results_after(step.call, later)) for later in followers.get(id(step.call), [])]
+        for position, call in enumerate(calls):
+            matches = (_match(call, position, follower, results) for follower, results in told)
+            result, told_in = next(filter(None, matches), (None, None))
+            yield ToolUse(call, step.call, thread, result, told_in)
+
+
+def _results_after(call: Call, step: Step) -> list[ToolResult]:
+    """Return the results that a request tells after what the call had seen; of a rewritten history, all of them."""
+    seen = len(call.request.messages) if step.relation == "continues" else 0
+    return [result for message in step.call.request.messages[seen:] for result in message.tool_results]
+
+
+def _match(call: ToolCall, position: int, follower: Call, results: list[ToolResult]) -> tuple[ToolResult, Call] | None:
+    by_id = [result for result in results if call.id is not None and result.call_id == call.id]
+    if by_id:
+        return by_id[0], follower
+    # An id that no call has cannot tell: Gemini has none, and some agents write their own.
+    unnamed = position < len(results) and (call.id is None or results[position].call_id is None)
+    return (results[position], follower) if unnamed else None

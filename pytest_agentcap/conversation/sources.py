@@ -1,0 +1,123 @@
+"""Conversations out of run directories and captures parquets, one session at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from pytest_agentcap.conversation.records import CallRecord, SessionKey, record_of_capture, record_of_row
+from pytest_agentcap.conversation.session import Conversation, read_conversation
+from pytest_agentcap.runs.captures import Capture, CaptureError, read_head
+from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.runs.manifest import read_manifest
+from pytest_agentcap.runs.order import order_calls, results_by_session
+
+_KEYS = ("run_id", "corpus", "task_id", "trial", "attempt", "session")
+_OF_RUN = ("agent", "agent_version", "model", "provider", "label")
+_OF_RESULT = ("agent", "agent_version", "corpus", "verdict")
+_BATCH_ROWS = 64
+
+
+@dataclass(slots=True)
+class Faults:
+    """Collect what could not be read, one line each: one bad file never stops the rest."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def read_run_directory(run: RunDirectory, faults: Faults, *, latest: bool = False) -> Iterator[Conversation]:
+    """Yield a run's sessions in the order of corpus, task, trial and attempt; `latest` keeps the last attempts."""
+    results, broken = results_by_session(run)
+    order = order_calls(run, results)
+    for line in (*broken, *order.errors):
+        faults.add(line)
+    try:
+        manifest: Mapping[str, Any] = read_manifest(run)
+    except ValueError as error:
+        faults.add(str(error))
+        manifest = {}
+
+    def records() -> Iterator[CallRecord]:
+        for rid in order.rids:
+            try:
+                capture = Capture(rid, run.captures)
+                result = results.get(str(capture.request.head.get("session")), {})
+                facts = {name: manifest.get(name) for name in _OF_RUN} | {"run_id": run.id}
+                yield record_of_capture(capture, facts | {name: result[name] for name in _OF_RESULT if name in result})
+            except (CaptureError, OSError) as error:
+                faults.add(str(error))
+
+    keys = [_session_of_head(run, rid) for rid in order.rids] if latest else []
+    return _sessions(records(), _last_attempts(filter(None, keys)) if latest else None)
+
+
+def _session_of_head(run: RunDirectory, rid: str) -> SessionKey | None:
+    try:
+        head = read_head(run.captures / f"{rid}.request.json")
+    except (CaptureError, OSError):
+        return None
+    return CallRecord({**head, "run_id": run.id, "request_id": rid}, b"", None).session
+
+
+def read_parquet(
+    path: str | Path, faults: Faults, *, latest: bool = False, opened: Any = None
+) -> Iterator[Conversation]:
+    """Yield the sessions of a captures parquet, agentcap's own included; `opened` is a file to read instead of `path`.
+
+    Sessions whose rows stand together, as this project writes them, are read one by one; else the file is read whole.
+    Raises ValueError naming the file when it is no captures parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(opened if opened is not None else path)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not a parquet file: {error}") from error
+    missing = [name for name in ("request_id", "request", "response") if name not in file.schema_arrow.names]
+    if missing:
+        raise ValueError(f"{path}: not a captures parquet: it has no column {missing[0]}")
+    keys = _keys(file)
+    wanted = _last_attempts(keys) if latest else None
+    together = len({key for key, _ in groupby(keys)}) == sum(1 for _ in groupby(keys))
+    records = _records(file, str(path), faults)
+    return _sessions(records if together else sorted(records, key=lambda r: (r.session, r.order)), wanted)
+
+
+def _keys(file: Any) -> list[SessionKey]:
+    """Read which session each row belongs to, from the narrow columns alone."""
+    known = [name for name in _KEYS if name in file.schema_arrow.names]
+    rows = file.read(columns=known).to_pylist() if known else [{}] * file.metadata.num_rows
+    return [CallRecord(row, b"", None).session for row in rows]
+
+
+def _records(file: Any, path: str, faults: Faults) -> Iterator[CallRecord]:
+    number = 0
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+        for row in batch.to_pylist():
+            number += 1
+            try:
+                yield record_of_row(row)
+            except ValueError as error:
+                faults.add(f"{path}: row {number}: {error}")
+
+
+def _last_attempts(keys: Iterable[SessionKey]) -> Callable[[SessionKey], bool]:
+    """Return what tells whether a session is the highest attempt of its run, corpus, task and trial."""
+    highest: dict[tuple[str, str, str, int], int] = {}
+    for run_id, corpus, task, trial, attempt, _ in keys:
+        place = (run_id, corpus, task, trial)
+        highest[place] = max(attempt, highest.get(place, attempt))
+    return lambda key: highest.get(key[:4]) == key[4]
+
+
+def _sessions(records: Iterable[CallRecord], wanted: Callable[[SessionKey], bool] | None) -> Iterator[Conversation]:
+    for key, group in groupby(records, key=lambda record: record.session):
+        if wanted is None or wanted(key):
+            yield read_conversation(group)
