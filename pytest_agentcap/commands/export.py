@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pytest_agentcap.commands.base import Commands
 from pytest_agentcap.commands.output import complain, write
+from pytest_agentcap.formats.registry import FORMATS
 from pytest_agentcap.runs.layout import RunDirectory, find_runs, workspace_folder
 from pytest_agentcap.runs.listing import TargetError, find_run
 from pytest_agentcap.runs.masking import environment_secrets
@@ -14,22 +15,70 @@ from pytest_agentcap.runs.masking import environment_secrets
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser("export", help="finish what a crash left and write captures.parquet")
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help="a run id or a run directory")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="a run id, a run directory or a captures parquet")
     parser.add_argument("--all", action="store_true", help="every run of the workspace that has captures")
+    parser.add_argument("--format", choices=FORMATS, help="write conversations in this format instead")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to (default: agentcap-FORMAT)")
+    parser.add_argument("--latest", action="store_true", help="keep the highest attempt of each task and trial")
     parser.set_defaults(command=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
     if args.all == bool(args.targets):
         raise TargetError("export: name the runs, or pass --all")
-    folder = workspace_folder()
-    if args.all:
-        runs = [run for run in find_runs(folder) if any(run.captures.iterdir())]
-        if not runs:
-            raise TargetError(f"no runs with captures in {folder}")
-    else:
-        runs = [_find_run(folder, target) for target in args.targets]
-    return max([_export_run(run) for run in runs])
+    sources = _find_sources(workspace_folder(), args)
+    if args.format:
+        return _export_format(sources, args)
+    if args.output or args.latest:
+        raise TargetError("export: -o and --latest go with --format")
+    files = [source for source in sources if isinstance(source, Path)]
+    if files:
+        raise TargetError(f"{files[0]} is a parquet file already: pass --format")
+    return max([_export_run(run) for run in sources if isinstance(run, RunDirectory)])
+
+
+def _find_sources(folder: Path, args: argparse.Namespace) -> list[RunDirectory | Path]:
+    if not args.all:
+        return [_find_source(folder, target) for target in args.targets]
+    runs: list[RunDirectory | Path] = [run for run in find_runs(folder) if any(run.captures.iterdir())]
+    if not runs:
+        raise TargetError(f"no runs with captures in {folder}")
+    return runs
+
+
+def _find_source(folder: Path, target: str) -> RunDirectory | Path:
+    if target.endswith(".parquet"):
+        path = Path(target)
+        if not path.is_file():
+            raise TargetError(f"{target}: no such file")
+        return path
+    return _find_run(folder, target)
+
+
+def _export_format(sources: list[RunDirectory | Path], args: argparse.Namespace) -> int:
+    """Write the sources in another format and say so; return 1 when a run could not be finished or a call not read."""
+    from pytest_agentcap.formats.export import export_format
+
+    status = max([_finish(source) for source in sources if isinstance(source, RunDirectory)], default=0)
+    folder = args.output or Path(f"agentcap-{args.format}")
+    report = export_format(args.format, sources, folder, latest=args.latest)
+    for line in report.notes:
+        complain(line)
+    write(f"{folder}: {report.records} records in {len(report.files)} files, {report.bytes} bytes")
+    return 1 if report.notes else status
+
+
+def _finish(run: RunDirectory) -> int:
+    """Bring in what a crash left of a run; return 1 when that cannot be done."""
+    from pytest_agentcap.runs.recovery import recover
+
+    try:
+        recover(run, environment_secrets())
+    except (ValueError, LookupError, OSError) as error:
+        # What the other sessions captured is still worth its export.
+        complain(f"{run.path}: what its session left open cannot be finished: {error!r}")
+        return 1
+    return 0
 
 
 def _export_run(run: RunDirectory) -> int:
@@ -37,15 +86,8 @@ def _export_run(run: RunDirectory) -> int:
     import pyarrow
 
     from pytest_agentcap.publish.parquet import write_parquet
-    from pytest_agentcap.runs.recovery import recover
 
-    status = 0
-    try:
-        recover(run, environment_secrets())
-    except (ValueError, LookupError, OSError) as error:
-        # What the other sessions captured is still worth its parquet.
-        complain(f"{run.path}: what its session left open cannot be finished: {error!r}")
-        status = 1
+    status = _finish(run)
     try:
         report = write_parquet(run)
     except (ValueError, OSError, pyarrow.ArrowException) as error:
