@@ -145,7 +145,7 @@ def _open_on_the_hub(place: str) -> Iterator[Any]:
     root = place.removeprefix(_HUB).rstrip("/")
     if not root.startswith(("datasets/", "buckets/")):
         root = f"datasets/{root}"
-    found = [root] if root.endswith(".parquet") else sorted(files.glob(f"{root}/**.parquet"))
+    found = [root] if root.endswith(".parquet") else sorted(files.glob(f"{root}/**/*.parquet"))
     if not found:
         raise ValueError(f"{place}: no parquet files there")
     for path in found:
