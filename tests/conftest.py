@@ -7,6 +7,7 @@ import os
 import shutil
 import textwrap
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from pytest_agentcap.conversation.records import CallRecord
+from pytest_agentcap.runs.captures import Half
+from pytest_agentcap.runs.layout import RunDirectory
 
 Need = Callable[[str], None]
 Answer = Callable[[str], tuple[int, bytes]]
@@ -161,3 +166,87 @@ def http_upstream() -> Callable[[Answer], Any]:
             server.server_close()
 
     return start
+
+
+TOOLS = [{"type": "function", "function": {"name": "bash", "description": "run", "parameters": {"type": "object"}}}]
+SYSTEM = {"role": "system", "content": "you are an agent"}
+
+
+class Session:
+    """The calls of a session, made one after another by chat completions, and the messages they are made of."""
+
+    SYSTEM = SYSTEM
+
+    @staticmethod
+    def user(text: str) -> dict[str, Any]:
+        return {"role": "user", "content": text}
+
+    @staticmethod
+    def says(
+        text: str | None = None, *calls: tuple[str, dict[str, Any]], thinking: str | None = None
+    ) -> dict[str, Any]:
+        """Shape an answer; each call is an id and its arguments."""
+        told = [
+            {"id": identity, "type": "function", "function": {"name": "bash", "arguments": json.dumps(arguments)}}
+            for identity, arguments in calls
+        ]
+        extra = {**({"tool_calls": told} if told else {}), **({"reasoning_content": thinking} if thinking else {})}
+        return {"role": "assistant", "content": text, **extra}
+
+    @staticmethod
+    def result(identity: str, text: str) -> dict[str, Any]:
+        return {"role": "tool", "tool_call_id": identity, "content": text}
+
+    def __init__(self, name: str = "buy", **facts: Any) -> None:
+        self.name, self.facts = name, facts
+        self.records: list[CallRecord] = []
+
+    def save(self, run: RunDirectory, **result: Any) -> None:
+        """Write the session into a run directory: pair files, its result, and a manifest unless there is one."""
+        for place in (run.captures, run.results):
+            place.mkdir(parents=True, exist_ok=True)
+        for record in self.records:
+            head = {**record.facts, "run_id": None, "verdict": None}
+            for half, text in (("request", record.request), ("response", record.response and record.response.text)):
+                if text:
+                    whole = json.dumps({**head, "body": json.loads(text)})
+                    (run.captures / f"{record.rid}.{half}.json").write_text(whole)
+        told = {"format": "agentcap-result-1", "verdict": self.facts.get("verdict", "passed"), **result}
+        run.result(self.name).write_text(json.dumps(told))
+        if not run.manifest.exists():
+            run.manifest.write_text(json.dumps({"agent": "pi", "model": "org/m", "provider": "local", "tasks": []}))
+
+    def call(
+        self,
+        messages: list[dict[str, Any]],
+        answer: dict[str, Any] | None,
+        *,
+        tools: Any = TOOLS,
+        **facts: Any,
+    ) -> CallRecord:
+        """Add a call and return its record; without an answer the upstream was overloaded."""
+        number = len(self.records) + 1
+        request = {"model": "org/m", "messages": messages, **({"tools": tools} if tools else {})}
+        body: Any = {"error": {"message": "overloaded"}}
+        if answer is not None:
+            usage = {"prompt_tokens": 10, "completion_tokens": number}
+            reason = "tool_calls" if answer.get("tool_calls") else "stop"
+            choice = {"message": answer, "finish_reason": reason}
+            body = {"id": f"x{number}", "model": "served", "choices": [choice], "usage": usage}
+        known = {
+            "request_id": f"{number:016x}{zlib.crc32(self.name.encode()):016x}", "api": "chat", "run_id": "run",
+            "corpus": "shop", "task_id": "buy", "session": self.name, "trial": 1, "attempt": 1, "turn": 1,
+            "call_index": number, "agent": "pi",
+            "agent_version": "1.0", "verdict": "passed", "upstream_url": "https://host/v1", "provider": "local",
+            "started_at_ns": number * 1_000_000_000, "duration_ms": 500.0, "status_code": 200 if answer else 503,
+        }  # fmt: skip
+        response = Half({}, "body", json.dumps(body).encode())
+        record = CallRecord({**known, **self.facts, **facts}, json.dumps(request).encode(), response)
+        self.records.append(record)
+        return record
+
+
+@pytest.fixture
+def new_session() -> type[Session]:
+    """Begin a session: its name, and what else its captures say of themselves."""
+    return Session

@@ -178,30 +178,47 @@ def _new_entries(step: Step) -> Iterator[Entry]:
 
 
 def tool_uses_of(thread: Thread) -> Iterator[ToolUse]:
-    """Join the tool calls of a thread to their results: by id, else by position among those of the same answer."""
+    """Join the tool calls of a thread to their results in the requests that follow.
+
+    By id; where the agent gave its calls ids of its own, by those; where there are none, by position.
+    """
     followers: dict[int, list[Step]] = {}
     for step in thread.steps:
         if step.previous and step.relation != "retries":
             followers.setdefault(id(step.previous), []).append(step)
     for step in thread.steps:
         calls = step.call.said.tool_calls if step.call.said else ()
-        told = [(later.call, _results_after(step.call, later)) for later in followers.get(id(step.call), [])]
+        told = [_Told.by(step.call, later) for later in followers.get(id(step.call), [])]
         for position, call in enumerate(calls):
-            matches = (_match(call, position, follower, results) for follower, results in told)
-            result, told_in = next(filter(None, matches), (None, None))
+            found = ((result, later.call) for later in told if (result := later.result_of(call, position)))
+            result, told_in = next(found, (None, None))
             yield ToolUse(call, step.call, thread, result, told_in)
 
 
-def _results_after(call: Call, step: Step) -> list[ToolResult]:
-    """Return the results that a request tells after what the call had seen; of a rewritten history, all of them."""
-    seen = len(call.request.messages) if step.relation == "continues" else 0
-    return [result for message in step.call.request.messages[seen:] for result in message.tool_results]
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Hold what a later request tells of the results of a call's tool calls, and how it names these."""
 
+    call: Call
+    results: tuple[ToolResult, ...]
+    repeated: tuple[ToolCall, ...]
 
-def _match(call: ToolCall, position: int, follower: Call, results: list[ToolResult]) -> tuple[ToolResult, Call] | None:
-    by_id = [result for result in results if call.id is not None and result.call_id == call.id]
-    if by_id:
-        return by_id[0], follower
-    # An id that no call has cannot tell: Gemini has none, and some agents write their own.
-    unnamed = position < len(results) and (call.id is None or results[position].call_id is None)
-    return (results[position], follower) if unnamed else None
+    @classmethod
+    def by(cls, asked: Call, later: Step) -> _Told:
+        """Look behind what the call had seen; in a rewritten history, at all of it."""
+        seen = len(asked.request.messages) if later.relation == "continues" else 0
+        messages = later.call.request.messages[seen:]
+        repeated = messages[0].tool_calls if seen and messages else ()
+        return cls(later.call, tuple(result for message in messages for result in message.tool_results), repeated)
+
+    def result_of(self, call: ToolCall, position: int) -> ToolResult | None:
+        """Return a tool call's result by its id, by the id the agent gave it instead, or by its position."""
+        renamed = self.repeated[position].id if position < len(self.repeated) else None
+        for identity in (call.id, renamed):
+            for result in self.results:
+                if identity is not None and result.call_id == identity:
+                    return result
+        # Gemini has no ids.
+        if position < len(self.results) and self.results[position].call_id is None:
+            return self.results[position]
+        return None

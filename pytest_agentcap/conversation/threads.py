@@ -9,7 +9,9 @@ after an earlier one by the first of these that holds, messages being compared i
    edited or shortened it, is accepted. So is none at all, if the earlier call failed.
 3. `compacts`: one of its first four user messages holds the text (40 characters at least) that an earlier call of
    the session answered, and before that call there was one with its system prompt and its tools.
-4. `rewrites`: it has the system prompt, the tools and the first user message of an earlier call; the last wins.
+4. `rewrites`: it has the system prompt, the tools and the first user message of an earlier call; the last wins. This
+   goes before rule 2 for a call that holds the answer of that last call, but does not continue it: an older part of
+   the conversation was edited in between.
 
 A call for which none holds starts a thread. What kind of thread that is, is said by what is beside it: the first with
 tools is `main` (the first at all, when no call of the session has tools), and so is every other with tools that begins
@@ -106,15 +108,24 @@ class _Grouping:
             if earlier.agent == node.agent:
                 return "retries", earlier
         continued = self._continued(node)
-        if continued:
+        if continued and not self._edited(node, continued):
             return "continues", continued
         compacted = self._compacted(node)
         if compacted:
             return "compacts", compacted
-        for earlier in reversed(self.nodes):
-            if earlier.opening == node.opening and earlier.agent == node.agent and node.prompt:
-                return "rewrites", earlier
-        return "starts", None
+        before = self._same_opening(node)
+        return ("rewrites", before) if before else ("starts", None)
+
+    def _same_opening(self, node: _Node) -> _Node | None:
+        alike = (n for n in reversed(self.nodes) if n.opening == node.opening and n.agent == node.agent and node.prompt)
+        return next(alike, None)
+
+    def _edited(self, node: _Node, continued: _Node) -> bool:
+        """Tell whether a call goes on from the last one of its conversation, with an older part of it edited."""
+        last = self._same_opening(node)
+        if last is None or last is continued or last.said is None:
+            return False
+        return last.said in node.texts[len(continued.texts) + 1 :]
 
     def _continued(self, node: _Node) -> _Node | None:
         for length in range(len(node.kept) - 1, 0, -1):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -210,7 +211,7 @@ def cuts(where: list[int]) -> Any:
 
     def cut(text: str) -> list[str]:
         places = sorted({0, len(text), *(place % (len(text) + 1) for place in where)})
-        return [text[a:b] for a, b in zip(places, places[1:], strict=False)]
+        return [text[a:b] for a, b in pairwise(places)]
 
     return cut
 
@@ -345,17 +346,18 @@ def test_a_stream_that_is_cut_anywhere_gives_a_beginning_of_what_was_said(api, d
             assert full.arguments.startswith(found.arguments) or found.arguments == "{}"
 
 
+KEYS = [
+    *("choices", "delta", "message", "content", "tool_calls", "function", "arguments", "type", "index", "item", "text"),
+    *("output", "response", "part", "content_block", "output_index", "input", "error", "candidates", "parts", "role"),
+    *("functionCall", "usage", "content_index", "summary", "messages", "tools", "system", "contents", "prompt"),
+    *("instructions", "tool_call_id"),
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                "choices delta message content tool_calls function arguments type index item output response part text "
-                "content_block output_index input error candidates parts functionCall role usage content_index summary "
-                "messages tools system contents prompt input instructions tool_call_id".split()
-            )
-            | st.just("id"),
+            st.sampled_from(KEYS) | st.just("id"),
             inner | st.sampled_from(["text", "tool_use", "message", "function_call", "content_block_delta", "error"]),
             max_size=4,
         )
