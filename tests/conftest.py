@@ -20,6 +20,7 @@ import pytest
 from pytest_agentcap.conversation.records import CallRecord
 from pytest_agentcap.runs.captures import Half
 from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.runs.results import SessionResult, save_result
 
 Need = Callable[[str], None]
 Answer = Callable[[str], tuple[int, bytes]]
@@ -201,18 +202,23 @@ class Session:
         self.name, self.facts = name, facts
         self.records: list[CallRecord] = []
 
-    def save(self, run: RunDirectory, **result: Any) -> None:
+    def save(self, run: RunDirectory) -> None:
         """Write the session into a run directory: pair files, its result, and a manifest unless there is one."""
         for place in (run.captures, run.results):
             place.mkdir(parents=True, exist_ok=True)
         for record in self.records:
-            head = {**record.facts, "run_id": None, "verdict": None}
+            head = {key: value for key, value in record.facts.items() if key not in ("run_id", "verdict")}
             for half, text in (("request", record.request), ("response", record.response and record.response.text)):
                 if text:
                     whole = json.dumps({**head, "body": json.loads(text)})
                     (run.captures / f"{record.rid}.{half}.json").write_text(whole)
-        told = {"format": "agentcap-result-1", "verdict": self.facts.get("verdict", "passed"), **result}
-        run.result(self.name).write_text(json.dumps(told))
+        first = self.records[0].facts
+        result = SessionResult(
+            session=self.name, task_id="buy", index=1, corpus="shop", source="tasks.txt:1", trial=first["trial"],
+            attempt=first["attempt"], agent="pi", agent_version="1.0", model="org/m", sandbox="host", nodeid="n",
+            prompt="buy milk", started_at=1.0, ended_at=2.0, verdict=first["verdict"], calls=len(self.records),
+        )  # fmt: skip
+        save_result(run, result)
         if not run.manifest.exists():
             run.manifest.write_text(json.dumps({"agent": "pi", "model": "org/m", "provider": "local", "tasks": []}))
 

@@ -91,7 +91,8 @@ def record_of_capture(capture: Capture, facts: Mapping[str, Any]) -> CallRecord:
     told = dict(response.head) if response else {}
     served = told.get("upstream_fingerprint")
     model = served.get("served_model") if isinstance(served, dict) else None
-    known = {**facts, **told, **{key: value for key, value in request.head.items() if value is not None}}
+    # What the run knows stands where a file leaves a field open.
+    known = dict(facts) | {k: v for k, v in (*told.items(), *request.head.items()) if v is not None}
     return CallRecord({**known, "request_id": capture.rid, "served_model": model}, request.text, response, faulty)
 
 
