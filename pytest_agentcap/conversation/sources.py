@@ -43,26 +43,42 @@ def read_run_directory(run: RunDirectory, faults: Faults, *, latest: bool = Fals
         faults.add(str(error))
         manifest = {}
 
-    def records() -> Iterator[CallRecord]:
-        for rid in order.rids:
-            try:
-                capture = Capture(rid, run.captures)
-                result = results.get(str(capture.request.head.get("session")), {})
-                facts = {name: manifest.get(name) for name in _OF_RUN} | {"run_id": run.id}
-                yield record_of_capture(capture, facts | {name: result[name] for name in _OF_RESULT if name in result})
-            except (CaptureError, OSError) as error:
-                faults.add(str(error))
-
-    keys = [_session_of_head(run, rid) for rid in order.rids] if latest else []
-    return _sessions(records(), _last_attempts(filter(None, keys)) if latest else None)
+    keys = {rid: key for rid in order.rids if (key := _session_of(run, rid))}
+    # Two tests of a run may have tasks of the same name, whose calls come mixed.
+    first = {key: at for at, key in reversed(list(enumerate(keys.values())))}
+    rids = sorted(keys, key=lambda rid: first[keys[rid]])
+    records = _read_captures(run, rids, manifest, results, faults)
+    return _sessions(records, _last_attempts(first) if latest else None)
 
 
-def _session_of_head(run: RunDirectory, rid: str) -> SessionKey | None:
+def _session_of(run: RunDirectory, rid: str) -> SessionKey | None:
+    """Name a call's session; None for one whose head cannot be read, which has been told with the order."""
     try:
         head = read_head(run.captures / f"{rid}.request.json")
     except (CaptureError, OSError):
         return None
     return CallRecord({**head, "run_id": run.id, "request_id": rid}, b"", None).session
+
+
+def _read_captures(
+    run: RunDirectory,
+    rids: Iterable[str],
+    manifest: Mapping[str, Any],
+    results: Mapping[str, Mapping[str, Any]],
+    faults: Faults,
+) -> Iterator[CallRecord]:
+    of_run = {name: manifest.get(name) for name in _OF_RUN} | {"run_id": run.id}
+    for rid in rids:
+        try:
+            capture = Capture(rid, run.captures)
+            result = results.get(str(capture.request.head.get("session")), {})
+            record = record_of_capture(capture, of_run | {name: result[name] for name in _OF_RESULT if name in result})
+        except (CaptureError, OSError) as error:
+            faults.add(str(error))
+        else:
+            if record.faulty:
+                faults.add(record.faulty)
+            yield record
 
 
 def read_parquet(

@@ -22,7 +22,9 @@ PAGES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in 
 TEXTS = {"README.md": (ROOT / "README.md").read_text("utf-8"), **PAGES}
 OTHERS_OPTIONS = {
     "--collect-only",
+    "--data-binary",
     "--dist",
+    "--from",
     "--junitxml",
     "--lf",
     "--maxfail",
@@ -79,7 +81,7 @@ def test_relative_links_lead_to_files_and_headings_that_exist(name):
 
 
 def test_the_readme_links_to_the_pages_for_users():
-    linked = set(re.findall(r"\]\((docs/\w+\.md)\)", TEXTS["README.md"]))
+    linked = set(re.findall(r"\]\((docs/[\w-]+\.md)\)", TEXTS["README.md"]))
     assert set(PAGES) - linked <= {"docs/files.md"}
 
 
@@ -208,6 +210,35 @@ def test_the_snippets_that_read_files_run(project, monkeypatch):
     assert json.loads(names["body"])["model"] == "scripted"
     exec(rows, names)
     assert names["row"]["status_code"] == 200
+
+
+def test_the_snippets_that_use_captures_run(project, monkeypatch, capsys):
+    pytest.importorskip("duckdb")
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    write_files("docs/corpora.md", project)
+    project.capture("notes/prompts.jsonl").assert_outcomes(passed=2)
+    monkeypatch.chdir(project.path)
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    template = "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words, chat_template=template).save_pretrained("tokenizer")
+    (run,) = project.runs()
+    rid = next(run.glob("captures/*.request.json")).name[:32]
+    names: dict[str, Any] = {"RUN": str(run), "RID": rid, "TOKENIZER": "tokenizer"}
+    for page in ("docs/using-captures.md", "docs/export.md"):
+        for snippet in re.findall(r"^```python\n(.*?)^```$", TEXTS[page], re.MULTILINE | re.DOTALL):
+            exec(snippet, names)
+    told = capsys.readouterr().out
+    assert rid in told
+    assert "<system>" in names["text"]
+    assert "main ['(init 2)'" in told
+    assert names["faults"].lines == []
+
+
+def test_every_format_has_its_section():
+    from pytest_agentcap.formats.registry import FORMATS
+
+    assert all(section("docs/export.md", f"## {name}") for name in FORMATS)
 
 
 def test_the_example_tests_are_skipped_without_an_agent(project):
