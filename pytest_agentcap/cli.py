@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from pytest_agentcap import __version__
-from pytest_agentcap.commands import agents, corpora, export, ls, proxy, show
+from pytest_agentcap.commands import agents, corpora, export, ls, proxy, run, show
 from pytest_agentcap.commands.output import complain
 
-COMMANDS = (ls, show, export, proxy, agents, corpora)
+COMMANDS = (run, ls, show, export, proxy, agents, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 

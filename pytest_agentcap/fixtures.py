@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,14 @@ from pytest_agentcap.options import SCRIPTED, Settings
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec
-    from pytest_agentcap.followup.base import Followup
+    from pytest_agentcap.debug import Debug
+    from pytest_agentcap.followup.base import Drafter, Followup
     from pytest_agentcap.grading.base import Grader
     from pytest_agentcap.proxy.server import CaptureProxy
     from pytest_agentcap.runs.layout import RunDirectory
     from pytest_agentcap.runs.writer import PairWriter
     from pytest_agentcap.sandbox.base import Sandbox, SandboxOptions
+    from pytest_agentcap.sandbox.shared import Homes
     from pytest_agentcap.session import AgentSession
     from pytest_agentcap.upstream.scripted import ScriptedModel
 
@@ -73,11 +75,16 @@ def turns(pytestconfig: pytest.Config) -> int:
 
 
 @pytest.fixture
-def followup(pytestconfig: pytest.Config) -> Followup:
+def followup(request: pytest.FixtureRequest) -> Followup | Drafter:
     """What is said after the prompts of the task."""
     from pytest_agentcap.followup.base import followup_named
+    from pytest_agentcap.followup.synthesized import Synthesizer
 
-    return followup_named(pytestconfig.stash[SETTINGS].followup)
+    name = request.config.stash[SETTINGS].followup
+    if name != "synthesized":
+        return followup_named(name)
+    upstream = request.getfixturevalue("capture_proxy").upstream
+    return Synthesizer(upstream, request.getfixturevalue("model"), request.getfixturevalue("agent").api)
 
 
 @pytest.fixture
@@ -99,6 +106,22 @@ def sandbox_options(pytestconfig: pytest.Config) -> SandboxOptions:
 
     settings = pytestconfig.stash[SETTINGS]
     return SandboxOptions(settings.network, settings.memory, settings.pids)
+
+
+@pytest.fixture
+def shared_home() -> bool:
+    """Whether the tasks of this corpus share one home, in their order; else each has a fresh one."""
+    return False
+
+
+@pytest.fixture(scope="session")
+def _homes(pytestconfig: pytest.Config, capture_proxy: CaptureProxy) -> Iterator[Homes]:
+    """The shared homes of this worker; they are closed before the proxy that serves them."""
+    from pytest_agentcap.sandbox.shared import Homes
+
+    homes = Homes(pytestconfig.stash[ASSIGNMENT].state.folder)
+    yield homes
+    homes.close()
 
 
 @pytest.fixture(scope="session")
@@ -163,10 +186,12 @@ def agent_session(
     _capturing: Capturing,
     trial: int,
     turns: int,
-    followup: Followup,
+    followup: Followup | Drafter,
     grader: GraderFiles,
     workspace_source: Path | None,
     sandbox_options: SandboxOptions,
+    shared_home: bool,
+    _homes: Homes,
     tmp_path: Path,
 ) -> Iterator[AgentSession]:
     """A session of the agent in a fresh home and workspace; it is ended and removed whatever the test does."""
@@ -196,6 +221,11 @@ def agent_session(
     )
     live = LiveStatus(state.folder)
     around = Surroundings(agent_sandbox, capture_proxy, _capturing.pairs, _capturing.scripted, tmp_path, live.show)
+    if shared_home:
+        module = node.getparent(pytest.Module)
+        home = _homes.find(agent_sandbox, f"{capture_run.path}\n{module.nodeid if module else ''}", trial)
+        around = replace(around, sandbox=home, earlier=home.earlier)
+    around.debug = _debug(config)
     try:
         session = AgentSession(plan.claimed(), around)
     except OSError as error:
@@ -206,6 +236,16 @@ def agent_session(
     finally:
         session.close()
         live.clear()
+
+
+def _debug(config: pytest.Config) -> Debug | None:
+    from pytest_agentcap.credentials import find_key, known_secrets
+    from pytest_agentcap.debug import SCREEN, Debug
+
+    settings = config.stash[SETTINGS]
+    if not settings.debug:
+        return None
+    return Debug(config.stash[SCREEN], known_secrets(find_key(settings.upstream, settings.api_key)))
 
 
 def _task_of(request: pytest.FixtureRequest) -> Task:

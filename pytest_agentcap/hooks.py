@@ -40,7 +40,8 @@ class ControllerHooks:
         assignment = self._controller.start(self._say)
         self._config.stash[ASSIGNMENT] = assignment
         self._started = True
-        self._line = live_line(assignment.state.folder)
+        # The debug output would run into the line, and says more.
+        self._line = None if self._controller.settings.debug else live_line(assignment.state.folder)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._announce([item.nodeid for item in session.items])

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 SCRIPTED = "scripted"
+FOLLOWUPS = ("continue", "templates", "synthesized")
 ROUTER = "https://router.huggingface.co"
 
 
@@ -78,7 +79,10 @@ def _one_of(*names: str) -> Callable[[str], str]:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """Describe one option: `--agentcap-NAME`, `--NAME` where nobody else owns it, and the ini key `agentcap_NAME`."""
+    """Describe one option: `--agentcap-NAME`, `--NAME` where nobody else owns it, and the ini key `agentcap_NAME`.
+
+    Without `short` there is no `--NAME`, because it is pytest's own.
+    """
 
     name: str
     help: str
@@ -86,6 +90,12 @@ class Option:
     metavar: str | None = None
     repeatable: bool = False
     flag: bool = False
+    short: bool = True
+
+    @property
+    def shown(self) -> str:
+        """Return the name that users are told."""
+        return f"--{self.name}" if self.short else f"--agentcap-{self.name}"
 
     @property
     def dest(self) -> str:
@@ -106,7 +116,7 @@ OPTIONS = (
     Option("upstream", "the model server: a URL, or 'scripted' (the default when there is no --model)", _upstream),
     Option("api-key", "the upstream's key; stays on this machine (environment: AGENTCAP_API_KEY)", metavar="KEY"),
     Option("turns", "turns per session (default 1)", _count, "N"),
-    Option("followup", "what is said from the second turn on: continue, templates", _one_of("continue", "templates")),
+    Option("followup", f"what is said from the second turn on: {', '.join(FOLLOWUPS)}", _one_of(*FOLLOWUPS)),
     Option("turn-timeout", "seconds a turn may take (default 1200)", _seconds, "S"),
     Option("trials", "how often each task is repeated (default 1)", _count, "K"),
     Option("limit", "run the first N tasks of each corpus, after -k", _count, "N"),
@@ -120,6 +130,7 @@ OPTIONS = (
     Option("grader", "a Python file that defines grade, or an executable", metavar="PATH", repeatable=True),
     Option("label", "text stored with every capture", metavar="TEXT"),
     Option("no-mask", "store known secret values as they are", flag=True),
+    Option("debug", "show each turn's command line and the agent's output as it comes", flag=True, short=False),
 )
 
 
@@ -129,14 +140,14 @@ def add_long_options(parser: pytest.Parser) -> None:
     for option in OPTIONS:
         group.addoption(f"--agentcap-{option.name}", **option.argparse)
         kind: Literal["bool", "args", "string"] = "bool" if option.flag else "args" if option.repeatable else "string"
-        parser.addini(option.dest, f"default of --{option.name}: {option.help}", type=kind, default=None)
+        parser.addini(option.dest, f"default of {option.shown}: {option.help}", type=kind, default=None)
 
 
 def add_short_options(parser: pytest.Parser) -> list[str]:
     """Register the short names that are free; return those that another plugin or a conftest.py owns."""
     group = parser.getgroup("agentcap")
     taken = []
-    for option in OPTIONS:
+    for option in (each for each in OPTIONS if each.short):
         try:
             group.addoption(f"--{option.name}", **option.argparse)
         except (argparse.ArgumentError, ValueError):
@@ -167,6 +178,7 @@ class Settings:
     graders: tuple[str, ...]
     label: str | None
     mask: bool
+    debug: bool
 
     @classmethod
     def of(cls, config: pytest.Config) -> Settings:
@@ -201,6 +213,7 @@ class Settings:
             graders=tuple(given["grader"] or ()),
             label=given["label"],
             mask=not given["no-mask"],
+            debug=bool(given["debug"]),
         )
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_agentcap.faults import tells_nothing, trouble_of
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.results import GOOD_VERDICTS
+from pytest_agentcap.tally import Tally, total_tokens
 
 if TYPE_CHECKING:
     from pytest_agentcap.grading.base import GraderResult
     from pytest_agentcap.proxy.leases import Call
 
-_BROKEN_STATUS = frozenset({401, 403, 404, 408, 429})
 _SHOWN_LINES = 15
 _SHOWN_CALLS = 40
 
@@ -36,7 +37,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Hold what became of a session so far."""
+    """Hold what became of a session so far; `tally` is empty until the session is stopped."""
 
     verdict: str
     reason: str | None
@@ -45,7 +46,7 @@ class Outcome:
     graders: tuple[GraderResult, ...]
     run: RunDirectory
     session: str
-    tokens: Mapping[str, tuple[int | None, int | None]]
+    tally: Tally
     abort_reason: str | None
     freeze: Callable[[], Path]
 
@@ -61,11 +62,11 @@ class Outcome:
 
     @property
     def prompt_tokens(self) -> int | None:
-        return total_tokens(self.tokens, 0)
+        return total_tokens(self.tally.own_tokens, 0)
 
     @property
     def completion_tokens(self) -> int | None:
-        return total_tokens(self.tokens, 1)
+        return total_tokens(self.tally.own_tokens, 1)
 
     @property
     def headline(self) -> str:
@@ -116,24 +117,11 @@ def judge(
     return ("passed" if graders else "captured"), None
 
 
-def total_tokens(tokens: Mapping[str, tuple[int | None, int | None]], side: int) -> int | None:
-    """Add up one side of (prompt, completion) pairs; None when the upstream reported nothing."""
-    told = [pair[side] for pair in tokens.values()]
-    counted = [count for count in told if count is not None]
-    return sum(counted) if counted else None
-
-
 def _breakdown(calls: Sequence[Call]) -> str | None:
     """Say what the upstream did wrong in the last of these calls that was not broken off from our side, or None."""
-    answered = [call for call in calls if call.error not in ("client_gone", "shutdown")]
-    if not answered:
-        return None
-    error, status = answered[-1].error, answered[-1].status
-    if error and error.startswith(("upstream_", "bad_gateway")):
-        return f"the upstream failed: {error.replace('_', ' ')}"
-    if status is not None and (status in _BROKEN_STATUS or status >= 500):
-        return f"the upstream answered {status}"
-    return None
+    told = [call for call in calls if not tells_nothing(call)]
+    trouble = trouble_of(told[-1]) if told else None
+    return f"the upstream {trouble}" if trouble else None
 
 
 def _last_words(stderr: str) -> str:
@@ -149,9 +137,10 @@ def report_section(outcome: Outcome) -> str:
     for call in outcome.calls[-_SHOWN_CALLS:]:
         duration = "-" if call.duration_ms is None else f"{call.duration_ms:.0f}"
         status = "-" if call.status is None else str(call.status)
-        used = "+".join("?" if n is None else str(n) for n in outcome.tokens.get(call.rid, (None, None)))
+        used = "+".join("?" if n is None else str(n) for n in outcome.tally.tokens.get(call.rid, (None, None)))
+        marks = f"{call.error or ''} {outcome.tally.others.get(call.rid, '')}".strip()
         lines.append(
-            f"{call.index:>4}  {call.turn:>4}  {call.api:<12}{status:>6}{duration:>10}  {used}  {call.error or ''}"
+            f"{call.index:>4}  {call.turn:>4}  {call.api:<12}{status:>6}{duration:>10}  {used}  {printable(marks)}"
         )
     if not outcome.calls:
         lines.append("  (none)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,8 @@ from pytest_agentcap.sandbox.base import Sandbox, SandboxOptions
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec
-    from pytest_agentcap.followup.base import Followup
+    from pytest_agentcap.debug import Debug
+    from pytest_agentcap.followup.base import Drafter, Followup
     from pytest_agentcap.proxy.server import CaptureProxy
     from pytest_agentcap.session import AgentSession
     from pytest_agentcap.upstream.scripted import ScriptedModel
@@ -38,7 +39,7 @@ class SessionPlan:
     trial: int
     sandbox: str
     turns: int
-    followup: Followup
+    followup: Followup | Drafter
     turn_timeout_s: float | None
     graders: Sequence[Grader]
     secrets: tuple[str, ...]
@@ -92,7 +93,10 @@ class SessionPlan:
 
 @dataclass(slots=True)
 class Surroundings:
-    """Hold what a session is run with; all of it outlives the session."""
+    """Hold what a session is run with; all of it outlives the session.
+
+    `earlier` is what earlier sessions left in the same home, see `SharedHome`.
+    """
 
     sandbox: Sandbox
     proxy: CaptureProxy
@@ -100,3 +104,5 @@ class Surroundings:
     scripted: ScriptedModel | None
     scratch: Path
     on_change: Callable[[AgentSession], None]
+    earlier: set[tuple[str, str]] = field(default_factory=set)
+    debug: Debug | None = None

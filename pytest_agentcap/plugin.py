@@ -39,6 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SETTINGS] = settings
     config.pluginmanager.register(fixtures, "agentcap-fixtures")
     if settings.agents:
+        if settings.debug:
+            from pytest_agentcap.debug import open_screen
+
+            open_screen(config)
         _register(config, settings)
 
 
@@ -47,6 +51,9 @@ def _register(config: pytest.Config, settings: Settings) -> None:
 
     config.pluginmanager.register(Selection(settings), "agentcap-selection")
     if is_worker(config):
+        from pytest_agentcap.ordering import GroupTeller
+
+        config.pluginmanager.register(GroupTeller(), "agentcap-group-teller")
         return
     from pytest_agentcap.agents.spec import AgentError
     from pytest_agentcap.controller import Controller
@@ -59,7 +66,10 @@ def _register(config: pytest.Config, settings: Settings) -> None:
     hooks = ControllerHooks(controller, config, config.stash[_TAKEN])
     config.pluginmanager.register(hooks, "agentcap-controller")
     if config.pluginmanager.hasplugin("dsession") or config.pluginmanager.hasplugin("xdist"):
+        from pytest_agentcap.ordering import GroupScheduling
+
         config.pluginmanager.register(WorkerStart(), "agentcap-worker-start")
+        config.pluginmanager.register(GroupScheduling(), "agentcap-group-scheduling")
 
 
 @pytest.hookimpl(wrapper=True)

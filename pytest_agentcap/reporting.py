@@ -91,7 +91,7 @@ def summary_table(finished: Sequence[FinishedRun]) -> list[str]:
                 str(first["model"]),
                 str(len({(result["corpus"], result["task_id"]) for result in results})),
                 str(len(results)),
-                str(sum(result["calls"] for result in results)),
+                str(sum(_own_calls(result) for result in results)),
                 _sum(results, "prompt_tokens"),
                 _sum(results, "completion_tokens"),
                 ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items(), key=_by_count)),
@@ -113,6 +113,8 @@ def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun]) -
     for number, line in enumerate(summary_table(finished)):
         write(line, bold=number == 0)
     write("")
+    for model, calls in sorted(_other_calls(finished).items()):
+        write(f"captured, not counted above: {_counted(calls, 'call')} to {model}")
     for done in finished:
         write(f"run      {_shown(done.run.path)}")
         write(f"parquet  {_shown(done.parquet) if done.parquet else _no_parquet(done)}")
@@ -124,6 +126,20 @@ def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun]) -
                 f"         the captures are kept; try again with: {_program()} export {_shown(done.run.path)}", red=True
             )
     write(f"look at it with: {_program()} show {_shown(finished[-1].run.path)}")
+
+
+def _own_calls(result: dict[str, Any]) -> int:
+    """Return the calls to the task's model; all of them where nobody could tell them apart."""
+    own = result.get("models", {}).get(result["model"])
+    return int(own["calls"] if own else result["calls"])
+
+
+def _other_calls(finished: Sequence[FinishedRun]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for result in (each for done in finished for each in done.results):
+        others = {name: use["calls"] for name, use in result.get("models", {}).items() if name != result["model"]}
+        counts.update(others)
+    return counts
 
 
 def _no_parquet(done: FinishedRun) -> str:

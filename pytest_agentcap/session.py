@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_agentcap.agents.commands import agent_files, turn_command, variables_of
-from pytest_agentcap.agents.left import export_trace, keep_trace, last_name, read_file
-from pytest_agentcap.agents.output import read_reply, read_session_id
+from pytest_agentcap.agents.commands import agent_files, variables_of
+from pytest_agentcap.agents.left import export_trace, keep_trace
 from pytest_agentcap.agents.templates import Variables
-from pytest_agentcap.conversation.usage import usage_of
 from pytest_agentcap.corpus.task import Task
+from pytest_agentcap.faults import UpstreamWatch
 from pytest_agentcap.grading.base import GraderError, GraderInput, GraderResult
 from pytest_agentcap.grading.combine import run_graders
-from pytest_agentcap.outcome import Outcome, Turn, judge, total_tokens
+from pytest_agentcap.outcome import Outcome, Turn, judge
 from pytest_agentcap.plan import SessionPlan, Surroundings
-from pytest_agentcap.runs.captures import Capture, CaptureError
-from pytest_agentcap.runs.layout import RunDirectory, write_whole
-from pytest_agentcap.runs.masking import Mask
 from pytest_agentcap.runs.results import SessionResult, TurnResult, save_result
-from pytest_agentcap.sandbox.base import Command, SandboxError, SandboxSession
+from pytest_agentcap.sandbox.base import Command, SandboxError
+from pytest_agentcap.tally import UNCOUNTED, Tally, total_tokens
+from pytest_agentcap.turns import Stage, prompt_of, run_turn
 
 if TYPE_CHECKING:
-    from pytest_agentcap.proxy.leases import Call, Lease
+    from pytest_agentcap.proxy.leases import Call
 
-_OUTPUT_READ = 16 << 20
 _TRACE_S = 60.0
-
-
-@dataclass(slots=True)
-class _Open:
-    box: SandboxSession
-    lease: Lease
 
 
 class AgentSession:
@@ -46,7 +37,7 @@ class AgentSession:
     def __init__(self, plan: SessionPlan, around: Surroundings) -> None:
         self.plan = plan
         self._around = around
-        self._opened: _Open | None = None
+        self._opened: Stage | None = None
         self._turns: list[Turn] = []
         self._graders: tuple[GraderResult, ...] = ()
         self._session_id: str | None = None
@@ -58,7 +49,7 @@ class AgentSession:
         self._ended: float | None = None
         self._busy = False
         self._frozen: dict[int, Path] = {}
-        self._tokens: dict[str, tuple[int | None, int | None]] = {}
+        self._tally = UNCOUNTED
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -90,7 +81,8 @@ class AgentSession:
         try:
             if isinstance(task, str):
                 self._open()
-                self._turn(task, self.plan.timeout_s(self.plan.task))
+                if self._may_go_on():
+                    self._turn(task, self.plan.timeout_s(self.plan.task))
             else:
                 self._run_task(task)
         except (SandboxError, OSError) as error:
@@ -102,9 +94,8 @@ class AgentSession:
     def outcome(self) -> Outcome:
         """Return how the session stands now."""
         fault = self._opened.lease.fault if self._opened else None
-        verdict, reason = judge(
-            self._turns, self.calls, self._infra or fault, self._abort, self._graders, self._grader_error
-        )
+        own = [call for call in self.calls if call.rid not in self._tally.others]
+        verdict, reason = judge(self._turns, own, self._infra or fault, self._abort, self._graders, self._grader_error)
         if verdict == "no_calls" and self._forwarded():
             reason = f"{reason}; not recorded: {', '.join(self._forwarded())}"
         return Outcome(
@@ -115,7 +106,7 @@ class AgentSession:
             graders=self._graders,
             run=self.plan.run,
             session=self.plan.claim.session,
-            tokens=dict(self._tokens),
+            tally=self._tally,
             abort_reason=self._abort,
             freeze=lambda: self.workspace,
         )
@@ -142,7 +133,8 @@ class AgentSession:
                 self._around.pairs.finish(self._opened.lease.journal.path, self.plan.run.captures)
             except OSError as error:
                 self._infra = self._infra or f"captures cannot be written: {error}"
-            self._tokens = _count_tokens(self.plan.run, [call.rid for call in self.calls])
+            self._tally = Tally.of(self.plan.run, [call.rid for call in self.calls], self.plan.model)
+            self._notes += [self._tally.note] if self._tally.note else []
 
     def close(self) -> None:
         """Stop, save and remove the sandbox whatever happened; a turn that was broken off makes it `infra`."""
@@ -171,7 +163,8 @@ class AgentSession:
             around.proxy.revoke(lease)
             around.pairs.finish(journal, plan.run.captures)
             raise
-        self._opened = _Open(box, lease)
+        watch = UpstreamWatch(lease, plan.run.captures, plan.model, around.proxy.recorded_as)
+        self._opened = Stage(plan, around, box, lease, watch)
         if plan.workspace:
             box.put_tree(plan.workspace, box.workspace)
         for path, data in agent_files(plan.agent, plan.model, box, lease.token):
@@ -192,14 +185,12 @@ class AgentSession:
                 scripted.forget(task)
 
     def _run_turns(self, task: Task) -> None:
-        prompts = list(task.prompts)
-        total = max(len(prompts), self.plan.turns)
-        for number in range(1, total + 1):
-            prompt = prompts[number - 1] if number <= len(prompts) else self.plan.followup.prompt(number)
-            if number > 1 and self._session_id is None:
-                self._abort = "no-session-id" if self.plan.agent.command.next else "resume-not-supported"
+        for number in range(1, max(len(task.prompts), self.plan.turns) + 1):
+            if not self._may_go_on():
                 return
-            turn = self._turn(prompt, self.plan.timeout_s(task))
+            said = prompt_of(self.plan, task, self._turns)
+            self._notes += [said.note] if said.note else []
+            turn = self._turn(said.prompt, self.plan.timeout_s(task))
             kind = "initial" if number == 1 else "follow-up"
             if turn.timed_out:
                 self._abort = f"{kind}-turn-timeout"
@@ -209,59 +200,36 @@ class AgentSession:
                 return
 
     def _turn(self, prompt: str, timeout_s: float) -> Turn:
-        assert self._opened is not None
-        box, lease = self._opened.box, self._opened.lease
-        number = len(self._turns) + 1
-        lease.turn = number
-        agent, run, name = self.plan.agent, self.plan.run, self.plan.claim.session
-        stdout, stderr = run.output(name, number, "out"), run.output(name, number, "err")
-        command, self._session_id = turn_command(
-            agent, self.plan.model, box, lease.token, prompt, number, self._session_id
-        )
-        completed = box.run(
-            replace(command, stdout=stdout, stderr=stderr, timeout_s=timeout_s), lambda: self._around.on_change(self)
-        )
-        out, err = self._read_output(stdout), self._read_output(stderr)
-        variables = self._variables()
-        if self._session_id is None and agent.session.path:
-            self._session_id = last_name(box, variables.render(agent.session.path), self._around.scratch)
-        if self._session_id is None:
-            self._session_id = read_session_id(agent.session, out, err)
-        said = out
-        if agent.reply.file:
-            said = read_file(box, variables.render(agent.reply.file), self._around.scratch, _OUTPUT_READ)
-        turn = Turn(
-            number,
-            prompt,
-            read_reply(agent.reply, said),
-            completed.exit_code,
-            completed.timed_out,
-            round(completed.duration_s, 3),
-            err,
-        )
-        self._turns.append(turn)
+        stage = self._stage
+        number = stage.lease.turn = len(self._turns) + 1
+        ended = run_turn(stage, prompt, number, self._session_id, timeout_s, lambda: self._around.on_change(self))
+        self._session_id = ended.session_id
+        self._infra = self._infra or ended.fault
+        self._turns.append(ended.turn)
         self._save(None)
-        return turn
+        return ended.turn
 
-    def _read_output(self, path: Path) -> str:
-        """Return the agent's output, without secrets, as it then also lies on disk."""
-        masked, hits = self._mask().apply(path.read_bytes())
-        if hits:
-            write_whole(path, masked)
-        return masked[-_OUTPUT_READ:].decode("utf-8", "replace")
+    def _may_go_on(self) -> bool:
+        """Tell whether there can be another turn; why not is in the abort reason, by agentcap's names."""
+        if self._turns and not self.plan.agent.command.next:
+            self._abort = "resume-not-supported"
+        elif self._turns and self._session_id is None:
+            self._abort = "no-session-id"
+        return self._abort is None
 
-    def _mask(self) -> Mask:
+    @property
+    def _stage(self) -> Stage:
         assert self._opened is not None
-        return Mask.of(self.plan.secrets, self._opened.lease.token)
+        return self._opened
 
     def _variables(self) -> Variables:
-        assert self._opened is not None
-        return variables_of(self.plan.model, self._opened.box, self._opened.lease.token, self._session_id or "")
+        stage = self._stage
+        return variables_of(self.plan.model, stage.box, stage.lease.token, self._session_id or "")
 
     def _export_trace(self) -> None:
         """Have the log of an agent that keeps it in a database; the agent's own program prints it."""
         trace = self.plan.agent.trace
-        if not trace.export or self._session_id is None or self._opened is None:
+        if not trace.export or self._session_id is None:
             return
         variables, scratch = self._variables(), self._around.scratch
         command = Command(
@@ -273,13 +241,17 @@ class AgentSession:
             _TRACE_S,
         )
         into = self.plan.run.trace(self.plan.claim.session) / trace.name
-        self._notes += export_trace(self._opened.box, command, into, self._mask())
+        try:
+            self._notes += export_trace(self._stage.box, command, into, self._stage.mask)
+        except SandboxError as error:
+            # The container of an agent that could not be ended otherwise is gone; that is not why the turn failed.
+            self._notes.append(f"no trace: {error}")
 
     def _keep_trace(self) -> None:
-        assert self._opened is not None
+        around, stage = self._around, self._stage
         patterns = [self._variables().render(path) for path in self.plan.agent.trace.paths]
         into = self.plan.run.trace(self.plan.claim.session)
-        self._notes += keep_trace(self._opened.box, patterns, into, self._around.scratch, self._mask())
+        self._notes += keep_trace(stage.box, patterns, into, around.scratch, stage.mask, around.earlier)
 
     def _grade(self, task: Task) -> None:
         if not self.plan.graders:
@@ -312,8 +284,9 @@ class AgentSession:
                 TurnResult(t.number, t.prompt, t.returncode, t.duration_s, t.timed_out, t.reply) for t in self._turns
             ),
             calls=len(self.calls),
-            prompt_tokens=total_tokens(self._tokens, 0),
-            completion_tokens=total_tokens(self._tokens, 1),
+            prompt_tokens=total_tokens(self._tally.own_tokens, 0),
+            completion_tokens=total_tokens(self._tally.own_tokens, 1),
+            models=self._tally.by_model([call.rid for call in self.calls], plan.model) if self._ended else {},
             request_ids=tuple(call.rid for call in self.calls),
             graders=tuple(asdict(each) for each in self._graders),
             notes=(*self._notes, *(f"forwarded, not recorded: {each}" for each in self._forwarded())),
@@ -322,16 +295,3 @@ class AgentSession:
             save_result(plan.run, result)
         except OSError as error:
             self._infra = self._infra or f"{plan.run.path} cannot be written: {error.strerror}: free some space"
-
-
-def _count_tokens(run: RunDirectory, rids: list[str]) -> dict[str, tuple[int | None, int | None]]:
-    """Read what the upstream reported for each call: prompt and completion tokens, None where it told nothing."""
-    found: dict[str, tuple[int | None, int | None]] = {}
-    for rid in rids:
-        capture = Capture(rid, run.captures)
-        try:
-            usage = usage_of(capture.request.head["api"], capture.response)
-        except (CaptureError, FileNotFoundError):
-            continue
-        found[rid] = usage.prompt_tokens, usage.completion_tokens
-    return found

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from pytest_agentcap.grading.base import GraderResult
-from pytest_agentcap.outcome import Outcome, Turn, judge, report_section, total_tokens
+from pytest_agentcap.outcome import Outcome, Turn, judge, report_section
 from pytest_agentcap.proxy.leases import Call
 from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.tally import Tally
 
 
 def turn(returncode: int | None = 0, stderr: str = "", number: int = 1) -> Turn:
@@ -60,15 +61,18 @@ def test_verdicts(turns, calls, told, verdict):
     assert judge(turns, calls, **rest) == verdict
 
 
-def test_tokens_that_nobody_reported_are_none_and_not_0():
-    assert total_tokens({}, 0) is None
-    assert total_tokens({"a": (None, 2), "b": (None, None), "c": (None, 3)}, 0) is None
-    assert total_tokens({"a": (None, 2), "b": (None, None), "c": (None, 3)}, 1) == 5
-
-
 def outcome(verdict: str, reason: str | None, turns: tuple[Turn, ...], calls: tuple[Call, ...]) -> Outcome:
     return Outcome(
-        verdict, reason, turns, calls, (), RunDirectory(Path("/x/run")), "s", {"ab" * 16: (7, None)}, None, Path
+        verdict,
+        reason,
+        turns,
+        calls,
+        (),
+        RunDirectory(Path("/x/run")),
+        "s",
+        Tally({"ab" * 16: (7, None)}, {}),
+        None,
+        Path,
     )
 
 

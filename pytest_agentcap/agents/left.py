@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 from collections.abc import Sequence
@@ -32,16 +33,24 @@ def read_file(box: SandboxSession, path: str, scratch: Path, most: int) -> str:
     return found[-1].read_bytes()[-most:].decode("utf-8", "replace") if found and found[-1].is_file() else ""
 
 
-def last_name(box: SandboxSession, pattern: str, scratch: Path) -> str | None:
-    """Return the name, without its ending, of the last file or folder by name that matches a glob."""
+def last_name(box: SandboxSession, pattern: str, scratch: Path, earlier: set[tuple[str, str]]) -> str | None:
+    """Return the name, without its ending, of the last file or folder by name that matches a glob.
+
+    Names among `earlier` are another session's; those that are found now join them.
+    """
     found, _ = copy_matching(box, pattern, scratch)
-    return found[-1].stem if found else None
+    names = [path.stem for path in found if (pattern, path.stem) not in earlier]
+    earlier.update((pattern, name) for name in names)
+    return names[-1] if names else None
 
 
-def keep_trace(box: SandboxSession, patterns: Sequence[str], into: Path, scratch: Path, mask: Mask) -> list[str]:
+def keep_trace(
+    box: SandboxSession, patterns: Sequence[str], into: Path, scratch: Path, mask: Mask, earlier: set[tuple[str, str]]
+) -> list[str]:
     """Copy the agent's own log to a folder, without secrets; return what was left out, a line each.
 
-    The folder is made only when there is a log.
+    The folder is made only when there is a log. Files among `earlier`, by path and digest, are another session's; those
+    that are found now join them.
     """
     notes: list[str] = []
     for pattern in patterns:
@@ -49,9 +58,14 @@ def keep_trace(box: SandboxSession, patterns: Sequence[str], into: Path, scratch
         notes += left_out
         for path in found:
             for file in [path] if path.is_file() else [each for each in sorted(path.rglob("*")) if each.is_file()]:
-                target = into / file.relative_to(path.parent)
+                data = file.read_bytes()
+                seen = str(file.relative_to(path.parent)), hashlib.sha256(data).hexdigest()
+                if seen in earlier:
+                    continue
+                earlier.add(seen)
+                target = into / seen[0]
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(mask.apply(file.read_bytes())[0])
+                target.write_bytes(mask.apply(data)[0])
     return notes
 
 

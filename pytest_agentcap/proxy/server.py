@@ -48,7 +48,7 @@ class CaptureProxy:
         Raises OSError when the certificates that an https upstream is checked against cannot be read.
         """
         self.upstream = upstream
-        self._recorded_as = recorded_as or upstream.url
+        self.recorded_as = recorded_as or upstream.url
         self.leases = Leases()
         self._ready: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._run, name="agentcap-proxy", daemon=True)
@@ -105,7 +105,7 @@ class CaptureProxy:
     async def _serve(self) -> None:
         client = UpstreamClient(self.upstream.origin)
         self._stopping = asyncio.Event()
-        self._forwarder = Forwarder(self.upstream, self.leases, client, self._recorded_as)
+        self._forwarder = Forwarder(self.upstream, self.leases, client, self.recorded_as)
         self._ready.set_result(asyncio.get_running_loop())
         await self._stopping.wait()
         await client.aclose()

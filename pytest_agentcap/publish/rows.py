@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_agentcap.conversation.asked import asked_model
 from pytest_agentcap.conversation.usage import usage_of
 from pytest_agentcap.publish.schema import BODIES, SCHEMA, fit
 from pytest_agentcap.runs.captures import CaptureError, Half, read_half
 from pytest_agentcap.runs.layout import RunDirectory
 
-_FIRST_MODEL = re.compile(rb'\s*\{\s*"model"\s*:\s*("(?:[^"\\]|\\.)*")')
-_MODEL_IN_PATH = re.compile(r"/models/([^/:]+):")
 _PROMPT_CHARS = 200
 
 
@@ -79,8 +77,7 @@ class RunFacts:
 
         agentcap's column is never null, so this one is not either.
         """
-        in_path = _MODEL_IN_PATH.search(str(request.head.get("path")))
-        found = read_model(request.text) or (in_path and in_path[1]) or self.manifest.get("model")
+        found = asked_model(request) or self.manifest.get("model")
         return found if isinstance(found, str) else ""
 
 
@@ -105,18 +102,6 @@ def _outcome(request_head: Mapping[str, Any], response: Half | None) -> dict[str
         "response_headers": _json_or_none(head.get("response_headers")),
         "redacted": redacted + head["redacted"] if _both_int(redacted, head.get("redacted")) else redacted,
     }
-
-
-def read_model(body: bytes) -> str | None:
-    """Read the model that a request body asks for, None when it names none or is no JSON object."""
-    mentions = body.count(b'"model"')
-    first = _FIRST_MODEL.match(body)
-    if not mentions:
-        return None
-    # A whole parse costs more than all the rest of a row, and most clients write the model first.
-    document = {"model": _parse(first[1])} if first and mentions == 1 else _parse(body)
-    model = document.get("model") if isinstance(document, dict) else None
-    return model if isinstance(model, str) else None
 
 
 def first_prompt(body: bytes) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,10 @@ class TurnResult:
 
 @dataclass(frozen=True, slots=True)
 class SessionResult:
-    """Hold what is known of one session; `verdict` is None while it runs. Times are epoch seconds."""
+    """Hold what is known of one session; `verdict` is None while it runs. Times are epoch seconds.
+
+    `models` has calls and tokens by the model that was asked for; the token counts beside it are the task's model's.
+    """
 
     session: str
     task_id: str
@@ -52,6 +56,7 @@ class SessionResult:
     calls: int = 0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     request_ids: tuple[str, ...] = ()
     graders: tuple[dict[str, Any], ...] = field(default=())
     notes: tuple[str, ...] = ()

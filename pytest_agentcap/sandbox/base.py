@@ -79,8 +79,11 @@ class SandboxSession(Protocol):
     def run(self, command: Command, tick: Callable[[], None]) -> Completed:
         """Run a command in the workspace; `tick` is called a few times a second and may raise to end it."""
 
+    def end_agent(self) -> None:
+        """End every process of the agent, TERM then KILL; further commands can be run."""
+
     def stop(self) -> None:
-        """End every process of the agent, TERM then KILL; the files stay readable."""
+        """End every process of the agent, TERM then KILL; the files stay readable, nothing can be run any more."""
 
     def copy_out(self, path: str, into: Path) -> Sequence[str]:
         """Copy a folder to an empty host folder by the rules of `copyout`; return what was left out, a line each."""

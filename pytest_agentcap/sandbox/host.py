@@ -118,8 +118,11 @@ class HostSession:
                 _kill_group(process)
         return Completed(None if timed_out else process.returncode, timed_out, time.monotonic() - started)
 
-    def stop(self) -> None:
+    def end_agent(self) -> None:
         self._end_marked()
+
+    def stop(self) -> None:
+        self.end_agent()
 
     def copy_out(self, path: str, into: Path) -> Sequence[str]:
         return copy_tree(self._inside(path), into, self._limits, trusted=self._folder)

@@ -211,8 +211,17 @@ class PodmanSession:
                 self._end_turn(execution)
         return Completed(code, timed_out, time.monotonic() - started)
 
+    def end_agent(self) -> None:
+        """End all of the agent's processes, or the whole container when no process can be started to do it."""
+        try:
+            ended = self._quietly(["sh", "-c", _END_ALL], _END_S)[0] == 0
+        except SandboxError:
+            ended = False
+        if not ended:
+            self._kill()
+
     def stop(self) -> None:
-        self._end_agent()
+        self.end_agent()
         self._kill()
 
     def copy_out(self, path: str, into: Path) -> Sequence[str]:
@@ -222,18 +231,9 @@ class PodmanSession:
         self._stack.close()
 
     def _end_turn(self, execution: Execution) -> None:
-        self._end_agent()
+        self.end_agent()
         # What the agent said last is still on its way.
         execution.wait(_END_S)
-
-    def _end_agent(self) -> None:
-        """End all of the agent's processes, or the whole container when no process can be started to do it."""
-        try:
-            ended = self._quietly(["sh", "-c", _END_ALL], _END_S)[0] == 0
-        except SandboxError:
-            ended = False
-        if not ended:
-            self._kill()
 
     def _kill(self) -> None:
         self._post("stop?timeout=0", "podman cannot end a container")

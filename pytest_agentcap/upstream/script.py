@@ -12,6 +12,7 @@ from pytest_agentcap.upstream.exchange import Answer, Message, Request, Text, To
 from pytest_agentcap.upstream.tools import choose_shell_tool, fill_arguments
 
 _HEREDOC = re.compile(r"(?<!<)<<-?\s*(['\"]?)([A-Za-z_]\w*)\1(?!<)")
+_FOLLOWUP = "Show what you have changed, and how you checked it."
 _TITLE_WORDS, _TITLE_LENGTH = 6, 50
 
 
@@ -84,6 +85,8 @@ def next_answer(request: Request, scripts: Sequence[Script]) -> Answer:
     position = find_position(request.messages, scripts)
     title = _title(position.script.prompt if position else _last_user_text(request.messages))
     tool = choose_shell_tool(request.tools)
+    if not request.tools and _asks_for_followup(request.messages):
+        return Text(_FOLLOWUP)
     if tool is None:
         return Text(
             title if _asks_for_title(request.messages) else f"{title}: no shell tool is offered, nothing is run."
@@ -112,6 +115,10 @@ def _asks_for_title(messages: Sequence[Message]) -> bool:
     return any(
         message.role in ("system", "user") and re.search(r"\btitle\b", message.text, re.I) for message in messages
     )
+
+
+def _asks_for_followup(messages: Sequence[Message]) -> bool:
+    return any(message.role == "system" and "user's next message" in message.text for message in messages)
 
 
 def _last_user_text(messages: Sequence[Message]) -> str:

@@ -1,0 +1,123 @@
+"""One turn: the agent's command run to its end, its deadline or the upstream's, and what it said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_agentcap.agents.commands import turn_command, variables_of
+from pytest_agentcap.agents.left import last_name, read_file
+from pytest_agentcap.agents.output import read_reply, read_session_id
+from pytest_agentcap.corpus.task import Task
+from pytest_agentcap.faults import UpstreamFault, UpstreamWatch
+from pytest_agentcap.followup.base import Draft, Said, next_prompt
+from pytest_agentcap.outcome import Turn
+from pytest_agentcap.plan import SessionPlan, Surroundings
+from pytest_agentcap.runs.layout import write_whole
+from pytest_agentcap.runs.masking import Mask
+from pytest_agentcap.sandbox.base import Command, Completed, SandboxSession
+
+if TYPE_CHECKING:
+    from pytest_agentcap.proxy.leases import Lease
+
+_OUTPUT_READ = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Hold what the turns of one session are run with."""
+
+    plan: SessionPlan
+    around: Surroundings
+    box: SandboxSession
+    lease: Lease
+    watch: UpstreamWatch
+
+    @property
+    def mask(self) -> Mask:
+        return Mask.of(self.plan.secrets, self.lease.token)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTurn:
+    """Hold a turn, the agent's session id as far as it is known, and the upstream's fault if that ended the turn."""
+
+    turn: Turn
+    session_id: str | None
+    fault: str | None
+
+
+def prompt_of(plan: SessionPlan, task: Task, turns: Sequence[Turn]) -> Draft:
+    """Return what is said next: the task's own prompts first, then follow-ups."""
+    number = len(turns) + 1
+    if number <= len(task.prompts):
+        return Draft(task.prompts[number - 1])
+    return next_prompt(plan.followup, number, [Said(turn.prompt, turn.reply) for turn in turns])
+
+
+def run_turn(
+    stage: Stage, prompt: str, number: int, session_id: str | None, timeout_s: float, tick: Callable[[], None]
+) -> EndedTurn:
+    """Run one turn; `tick` is called a few times a second.
+
+    Raises SandboxError or OSError when it cannot be run.
+    """
+    plan, around, box, lease = stage.plan, stage.around, stage.box, stage.lease
+    agent, run, name = plan.agent, plan.run, plan.claim.session
+    command, session_id = turn_command(agent, plan.model, box, lease.token, prompt, number, session_id)
+    stdout, stderr = run.output(name, number, "out"), run.output(name, number, "err")
+    command = replace(command, stdout=stdout, stderr=stderr, timeout_s=timeout_s)
+    completed, fault = _run(stage, command, prompt, number, tick)
+    out, err = _read_output(stdout, stage.mask), _read_output(stderr, stage.mask)
+    variables = variables_of(plan.model, box, lease.token, session_id or "")
+    if session_id is None and agent.session.path:
+        session_id = last_name(box, variables.render(agent.session.path), around.scratch, around.earlier)
+    if session_id is None:
+        session_id = read_session_id(agent.session, out, err)
+    said = out
+    if agent.reply.file:
+        said = read_file(box, variables.render(agent.reply.file), around.scratch, _OUTPUT_READ)
+    turn = Turn(
+        number,
+        prompt,
+        read_reply(agent.reply, said),
+        completed.exit_code,
+        completed.timed_out,
+        round(completed.duration_s, 3),
+        err,
+    )
+    return EndedTurn(turn, session_id, fault)
+
+
+def _run(
+    stage: Stage, command: Command, prompt: str, number: int, tick: Callable[[], None]
+) -> tuple[Completed, str | None]:
+    debug = stage.around.debug
+    shown = debug.follow(stage.plan.claim.session, number, command, prompt, stage.lease.token) if debug else None
+
+    def ticked() -> None:
+        tick()
+        if shown:
+            shown.advance()
+        stage.watch.check()
+
+    started = time.monotonic()
+    try:
+        completed, fault = stage.box.run(command, ticked), None
+    except UpstreamFault as error:
+        completed = Completed(None, False, time.monotonic() - started)
+        fault = f"turn {number} was ended: {error}"
+    if shown:
+        shown.end(completed)
+    return completed, fault
+
+
+def _read_output(path: Path, mask: Mask) -> str:
+    """Return the agent's output, without secrets, as it then also lies on disk."""
+    masked, hits = mask.apply(path.read_bytes())
+    if hits:
+        write_whole(path, masked)
+    return masked[-_OUTPUT_READ:].decode("utf-8", "replace")
