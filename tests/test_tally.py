@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from pytest_agentcap.conversation.asked import is_same_model
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.tally import UNCOUNTED, Tally, total_tokens
 
@@ -60,14 +59,6 @@ def test_an_agent_that_calls_the_model_by_another_name_is_counted_and_noted(run)
 
 def test_nothing_is_counted_as_nothing():
     assert UNCOUNTED.by_model([], "m") == {"m": {"calls": 0, "prompt_tokens": None, "completion_tokens": None}}
-
-
-@pytest.mark.parametrize(
-    ("asked", "same"),
-    [(None, True), ("", True), ("org/m", True), ("m", True), ("x/org/m", True), ("M", False), ("org/m2", False)],
-)
-def test_a_models_id_may_lack_its_owner(asked, same):
-    assert is_same_model(asked, "org/m") is same
 
 
 def test_a_second_model_is_captured_under_its_id_and_does_not_count_as_the_tasks(project, http_upstream):

@@ -13,7 +13,8 @@ from pytest_agentcap.sandbox.base import Command, Completed, Doorway, Sandbox, S
 from pytest_agentcap.sandbox.base import SandboxSession as Box
 
 _CLAIMS = "homes"
-_EMPTY = "chmod -R u+rwX . && find . -mindepth 1 -delete"
+# An agent on the host could have put a link to other files in the workspace's place.
+_EMPTY = '[ ! -L "$0" ] && chmod -R u+rwX . && find . -mindepth 1 -delete'
 _EMPTY_S = 60.0
 
 
@@ -126,7 +127,9 @@ class Homes:
 def _empty(box: Box) -> None:
     with tempfile.TemporaryDirectory() as folder:
         said = Path(folder) / "said"
-        done = box.run(Command(["sh", "-c", _EMPTY], {}, None, said, said, _EMPTY_S), lambda: None)
+        done = box.run(Command(["sh", "-c", _EMPTY, box.workspace], {}, None, said, said, _EMPTY_S), lambda: None)
         if done.exit_code != 0:
             why = said.read_text("utf-8", "replace").strip().split("\n")[-1]
-            raise SandboxError(f"the workspace in a shared home cannot be emptied: {why or 'it takes too long'}")
+            raise SandboxError(
+                f"the workspace in a shared home cannot be emptied: {why or 'it is a link, or it takes too long'}"
+            )

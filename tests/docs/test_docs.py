@@ -32,7 +32,7 @@ OTHERS_OPTIONS = {
 }
 FIXTURES = {
     *("capture_proxy", "agent_sandbox", "agent_session", "agent", "model", "task", "trial"),
-    *("sandbox_options", "workspace_source", "turns", "followup", "grader", "capture_run"),
+    *("sandbox_options", "workspace_source", "turns", "followup", "grader", "capture_run", "shared_home"),
 }
 # A file of an example: its path in a line of its own, then a block with all that is in it.
 FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -112,7 +112,7 @@ def options_of_commands() -> set[str]:
 
 def test_every_option_is_in_the_table_of_the_readme():
     listed = re.findall(r"^\| `--([\w-]+)", section("README.md", "## Options"), re.MULTILINE)
-    assert listed == [option.name for option in OPTIONS]
+    assert listed == [option.shown.removeprefix("--") for option in OPTIONS]
 
 
 def test_every_column_is_described_in_order_with_its_type():

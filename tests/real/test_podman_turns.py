@@ -71,7 +71,7 @@ def test_a_turn_that_times_out_leaves_no_process_and_keeps_output_captures_and_t
         {"id": "after", "input": f"{CALL} > /dev/null; ps ax -o args; cat ~/log/a.jsonl; ls -A"},
     )
     assert (slow["verdict"], slow["abort_reason"], slow["calls"]) == ("agent_timeout", "initial-turn-timeout", 1)
-    [run] = tmp_path.glob(".agentcap/*")
+    [run] = tmp_path.glob(".agentcap/*/")
     assert (run / "sessions/slow_turn_01.out").read_text() == "working\n"
     assert "trouble\n" in (run / "sessions/slow_turn_01.err").read_text()
     assert (run / "traces/slow/a.jsonl").read_text() == "begun\n"
