@@ -32,17 +32,18 @@ class Forwarder:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_at_ns, started = time.time_ns(), time.perf_counter()
-        lease, path = self._leases.resolve(scope["raw_path"].decode("latin-1"))
+        raw_path = scope["raw_path"].decode("latin-1")
+        lease, path = self._leases.resolve(raw_path)
         method = scope["method"]
         api = api_of(method, path)
-        if lease is None:
-            await answer(send, 403, error_body(api, 403, "this address has no valid lease"))
-            return
         query = scope["query_string"].decode("latin-1")
         try:
-            target = self._upstream.target(path, query)
+            target = self._upstream.target(path if lease else raw_path, query)
         except UnsafePath as error:
             await answer(send, 400, error_body(api, 400, str(error)))
+            return
+        if lease is None:
+            await answer(send, 403, error_body(api, 403, "this address has no valid lease"))
             return
         try:
             body = await _read_body(receive)

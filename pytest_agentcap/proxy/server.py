@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import uvicorn
 
@@ -113,6 +113,7 @@ class CaptureProxy:
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(
             self._forwarder,
+            http=_http_protocol(),
             interface="asgi3",
             lifespan="off",
             ws="none",
@@ -136,3 +137,12 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
+
+
+def _http_protocol() -> type[asyncio.Protocol] | Literal["h11"]:
+    """Return what parses requests; h11, where httptools is not to be had, tells targets as they are."""
+    try:
+        from pytest_agentcap.proxy.protocol import ExactTarget
+    except ImportError:
+        return "h11"
+    return ExactTarget

@@ -93,6 +93,12 @@ def test_paths_join_to_the_upstream(url, path, target):
         "/v1/..%2fadmin",
         "/v1/..%2Fadmin",
         "/v1\\..\\admin",
+        "/v1/%5c..%5Cadmin",
+        "/v1/..;/admin",
+        "/v1/..;x=1/admin",
+        "/v1/models#admin",
+        "http://evil/v1/models",
+        "*",
         "/v1/models/.",
     ],
 )
