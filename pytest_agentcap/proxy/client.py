@@ -116,6 +116,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _Stream(httpx.AsyncByteStream):
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self._ends_with_connection = not (
+            "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
+        )
         connection = response.connection
         # aiohttp closes a connection on a malformed chunk and leaves the reader of the body waiting for ever.
         protocol = connection.protocol if connection is not None else None
@@ -130,6 +133,11 @@ class _Stream(httpx.AsyncByteStream):
                 yield chunk
         except (aiohttp.ClientError, OSError) as error:
             raise _as_httpx(error) from error
+        if self._ends_with_connection and self._closed is not None and self._closed.done():
+            # aiohttp takes a connection that broke for one that ended.
+            broken = self._closed.exception()
+            if broken is not None:
+                raise httpx.ReadError(str(broken)) from broken
 
     def _wake(self, _closed: object) -> None:
         content = self._response.content

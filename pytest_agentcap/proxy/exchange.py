@@ -90,6 +90,8 @@ class Exchange:
     async def _forward(self, client: UpstreamClient, request: Outgoing, send: Send) -> None:
         unspooled = 0
         async with client.send(request, self._connected) as response:
+            if response.status_code == 101:
+                raise httpx.RemoteProtocolError("it switched to a protocol that nobody asked for")
             self.status = response.status_code
             self.headers = [(name.lower(), value) for name, value in response.headers.raw]
             await send(
