@@ -16,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# Where everything must be there, examples are the same at every run: a failure is a change of the code.
+if os.environ.get("AGENTCAP_REQUIRE") == "1":
+    settings.load_profile("ci")
 
 from pytest_agentcap.conversation.records import CallRecord
 from pytest_agentcap.runs.captures import Half
