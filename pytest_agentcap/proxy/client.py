@@ -92,7 +92,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = URL(self._origin + request.extensions["target"].decode("latin-1"), encoded=True)
         headers = CIMultiDict(
-            (name.decode("latin-1"), value.decode("latin-1"))
+            (name.decode("latin-1"), _text(value))
             for name, value in request.headers.raw
             if name.lower() not in (b"host", b"content-length")
         )
@@ -156,6 +156,14 @@ class _Stream(httpx.AsyncByteStream):
 
 async def _tell_connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
     context.trace_request_ctx()
+
+
+def _text(value: bytes) -> str:
+    """Return what aiohttp, which writes UTF-8, makes the same bytes of."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _as_httpx(error: Exception) -> httpx.TransportError:

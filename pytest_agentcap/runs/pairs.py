@@ -91,7 +91,7 @@ class PairMaker:
     def _write_response(self, frame_head: dict[str, Any], wire: bytes) -> None:
         call, hits = self._mask.apply_to(frame_head, _FOREIGN)
         headers = {name.lower(): value for name, value in call["response_headers"]}
-        body, intact = _decoded(wire, headers.get("content-encoding", ""))
+        body, intact = _decoded(wire, headers.get("content-encoding", ""), call["complete"])
         body, redacted = self._mask.apply(body)
         stream = headers.get("content-type", "").startswith("text/event-stream")
         head = {
@@ -111,18 +111,25 @@ class PairMaker:
         write_private(self.captures / f"{rid}.{half}.json", data)
 
 
-def _decoded(wire: bytes, encoding: str) -> tuple[bytes, bool]:
-    """Undo a content encoding; a body that broke off or lied about it stays as it was on the wire."""
+def _decoded(wire: bytes, encoding: str, complete: bool) -> tuple[bytes, bool]:
+    """Undo a content encoding: of a body that broke off what there is of it, while one that lied about it stays."""
     if not encoding or not wire:
         return wire, True
     if not {name.strip().lower() for name in encoding.split(",")} <= _ENCODINGS:
         return wire, False
     import httpx
 
+    plain: list[bytes] = []
     try:
-        return httpx.Response(200, headers={"content-encoding": encoding}, content=wire).content, True
+        for piece in httpx.Response(
+            200, headers={"content-encoding": encoding}, stream=httpx.ByteStream(wire)
+        ).iter_bytes():
+            plain.append(piece)
     except httpx.DecodingError:
-        return wire, False
+        # zstd alone says that it is not at its end; secrets are found in what it gave before.
+        if complete or not plain:
+            return wire, False
+    return b"".join(plain), True
 
 
 def _fingerprint(headers: dict[str, str], body: bytes) -> dict[str, str]:

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_agentcap.runs.verbatim import is_embeddable
+
 HERE = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -126,6 +128,7 @@ def test_any_bytes_in_are_the_bytes_out_and_the_bytes_stored(exchange, request_b
     assert visit.body == stored(capture.request) == request_body
     assert got.body == stored(capture.response) == answer_body
     assert (got.broken, capture.response.head["complete"]) == (False, True)
+    assert ("body_base64" in capture.request.head) is not is_embeddable(request_body)
     assert capture.request.head["request_bytes"] == len(request_body)
     assert capture.response.head["response_bytes"] == len(answer_body)
 
