@@ -112,7 +112,10 @@ def write_private(path: Path, data: bytes) -> None:
     temporary = f"{path.parent}/.{path.name}.{os.getpid()}"
     try:
         with open(temporary, "wb", buffering=0, opener=_private) as file:
-            file.write(data)
+            # One write may take a part only: on a disk that is almost full, or of more than 2 GB.
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
         os.rename(temporary, path)  # noqa: PTH104
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import json
 import re
 import threading
 import zlib
+from itertools import pairwise
 
 import brotli
 import pytest
@@ -39,7 +40,7 @@ def test_a_secret_is_found_wherever_chunks_cut_it(lasting, cuts, ascii_only):
     agent = station.agent(secrets=(KEY, TOKEN))
     answer = f"data: {json.dumps({'key': KEY, 'token': TOKEN}, ensure_ascii=ascii_only)}\n\n".encode()
     places = [0, *sorted({place % len(answer) for place in cuts}), len(answer)]
-    pieces = [answer[here:there] for here, there in zip(places, places[1:], strict=False) if there > here]
+    pieces = [answer[here:there] for here, there in pairwise(places) if there > here]
     upstream.answer = lambda visit: stream(visit, pieces)
     got = agent.call(body=answer[6:-2])
     [capture] = station.end(agent)

@@ -1,10 +1,11 @@
-"""Any bytes in are the bytes out and the bytes stored, however the network cuts them: both ways, through real sockets."""
+"""Any bytes in are the bytes out and the bytes stored, however the network cuts them, over real sockets."""
 
 from __future__ import annotations
 
 import base64
 import json
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -56,7 +57,7 @@ ANSWER_ENDS = st.sampled_from(["length", "chunks", "connection"])
 
 def cut(data: bytes, cuts: list[float]) -> list[bytes]:
     places = [0, *sorted(int(place * len(data)) for place in cuts), len(data)]
-    return [data[here:there] for here, there in zip(places, places[1:], strict=False) if there > here]
+    return [data[here:there] for here, there in pairwise(places) if there > here]
 
 
 def framed(pieces: list[bytes], ends: str) -> tuple[list[str], list[bytes]]:

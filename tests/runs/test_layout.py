@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from pytest_agentcap.runs.layout import (
     create_whole,
     find_runs,
     workspace_folder,
+    write_private,
     write_whole,
 )
 
@@ -111,6 +113,18 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch, write):
     else:
         assert write(path, b"data") is False
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("room", [0, 1, 5000])
+def test_a_capture_that_the_disk_takes_a_part_of_only_is_an_error_and_no_file(tmp_path, room):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_private(tmp_path / "file.json", b"x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_one_of_many_creates_a_file(tmp_path):
