@@ -68,12 +68,24 @@ def check_drained(found: Found, tally: Tally, reached: list[str], folder: Path) 
     return faults
 
 
-def check_killed(found: Found, reached: list[str], clients: int) -> list[str]:
+def check_whole(folder: Path) -> list[str]:
+    """Return what is wrong with the files that a killed proxy left, before anybody finishes its journals."""
+    found = Found()
+    for path in sorted(folder.rglob("*.json")):
+        _whole(path, found)
+    return found.faults
+
+
+def check_killed(found: Found, tally: Tally, reached: list[str], clients: int) -> list[str]:
     """Return what is wrong after kill -9, once the journals are finished: only answers in flight may be missing."""
     faults = found.faults + _unrecorded(found, reached)
     open_calls = len(found.requests) - len(found.responses)
     if open_calls > clients:
         faults.append(f"{open_calls} calls have no response file, but at most {clients} were in flight")
+    for number in sorted(tally.finished):
+        response = found.response_of(number)
+        if not (response and response.head["complete"]):
+            faults.append(f"call {number} was answered in full but its answer is not recorded as complete")
     return faults
 
 
