@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 
+LIST_MODELS = (
+    """python3 -c 'import os, urllib.request; urllib.request.urlopen(os.environ["AGENTCAP_PROXY_URL"] + "/models")'"""
+)
 TASKS = [
     {"id": "mute", "input": "echo hello"},
     {"id": "error", "input": "python3 call one; echo fire >&2; echo doused >&2; exit 3"},
     {"id": "slow", "input": "python3 call two; echo thinking >&2; sleep 600", "timeout": 4000},
-    {"id": "left", "input": "python3 call three; sleep 600 & echo started"},
+    {"id": "left", "input": f"python3 call three; {LIST_MODELS}; sleep 600 & echo started"},
     {"id": "two", "input": ["python3 call four; date > when.txt", "cat when.txt; python3 call five"]},
     {"id": "stops", "input": ["python3 call six; exit 4", "never"]},
 ]
@@ -37,6 +40,7 @@ def test_sessions_that_end_badly_say_why_and_keep_their_logs(project):
     }
     assert [turn["returncode"] for turn in results["slow"]["turns"]] == [None]
     assert [turn["turn"] for turn in results["two"]["turns"]] == [1, 2]
+    assert results["left"]["notes"] == ["forwarded, not recorded: 1× GET /v1/models"]
     [run] = project.runs()
     assert (run / "sessions/error_turn_01.err").read_text() == "fire\ndoused\n"
     assert (run / "sessions/slow_turn_01.err").read_text().startswith("thinking\n")

@@ -140,9 +140,9 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _http_protocol() -> type[asyncio.Protocol] | Literal["h11"]:
-    """Return what parses requests; h11, where httptools is not to be had, tells targets as they are."""
+    """Return what parses requests; h11, where httptools is not to be had, needs no help to be faithful."""
     try:
-        from pytest_agentcap.proxy.protocol import ExactTarget
+        from pytest_agentcap.proxy.protocol import FaithfulProtocol
     except ImportError:
         return "h11"
-    return ExactTarget
+    return FaithfulProtocol

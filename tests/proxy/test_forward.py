@@ -175,16 +175,19 @@ def test_no_cookie_of_one_call_is_sent_on_another(station, agent, upstream):
     assert [visit.values("cookie") for visit in upstream.visits] == [[], ["mine=1"], []]
 
 
-def test_a_redirect_is_passed_on(agent, upstream):
-    upstream.answer = lambda visit: visit.respond(307, [("location", f"{upstream.url}/elsewhere")])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_passed_on_and_not_followed(station, agent, upstream, status):
+    upstream.answer = lambda visit: visit.respond(status, [("location", f"{upstream.url}/elsewhere")], b"[1]")
     answer = agent.call()
+    [capture] = station.end(agent)
 
-    assert (answer.status, answer.values("location")) == (307, [f"{upstream.url}/elsewhere"])
+    assert (answer.status, answer.values("location")) == (status, [f"{upstream.url}/elsewhere"])
     assert len(upstream.visits) == 1
+    assert (capture.response.head["status_code"], capture.response.text) == (status, b"[1]")
 
 
 def test_proxy_variables_of_the_environment_are_ignored(make_station, upstream, refused_url, monkeypatch):
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, refused_url)
     monkeypatch.setenv("NO_PROXY", "")
     assert make_station(upstream.url).agent().call().status == 200
@@ -330,6 +333,20 @@ def test_a_capture_tells_which_call_it_is_and_how_it_went(station, agent, upstre
     )
     assert ["x-request-id", "7"] in response["response_headers"]
     assert 0 < response["first_byte_ms"] == response["chunk_ms"][0] <= response["duration_ms"]
+
+
+def test_a_call_is_recorded_before_its_first_byte_goes_upstream(station, agent, upstream):
+    recorded = []
+
+    def answer(visit):
+        with agent.lease.journal.path.open("rb") as file:
+            recorded.append([frame.body for frame in read_frames(file) if frame.kind == REQUEST])
+        visit.respond()
+
+    upstream.answer = answer
+    for number in range(20):
+        agent.call(body=b"[%d]" % number)
+    assert recorded == [[b"[%d]" % number for number in range(last + 1)] for last in range(20)]
 
 
 def test_an_answer_is_recorded_before_the_agent_can_know_that_it_is_complete(station, agent, upstream):

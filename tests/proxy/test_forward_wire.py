@@ -23,6 +23,60 @@ def test_an_answer_without_a_body_has_none_for_the_agent_and_the_capture(station
     assert len({visit.connection for visit in upstream.visits}) == 1
 
 
+def test_an_empty_body_stays_empty(station, agent, upstream, hear):
+    with agent.dial(agent.head("/v1/chat/completions")) as sock:
+        assert hear(sock).body == b""
+    assert agent.call(body=b"").body == b""
+    captures = station.end(agent)
+
+    assert [visit.body for visit in upstream.visits] == [b"", b""]
+    for capture in captures:
+        assert capture.request.head["request_bytes"] == capture.response.head["response_bytes"] == 0
+        assert capture.request.head["body_base64"] == capture.response.head["body_base64"] == ""
+
+
+def test_an_agent_that_asks_before_it_sends_its_body_is_told_to_go_on(station, agent, upstream, hear):
+    head = agent.head("/v1/chat/completions", "content-length: 7", "expect: 100-continue")
+    with agent.dial(head) as sock:
+        assert sock.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert upstream.visits == []
+        sock.sendall(b'{"n":1}')
+        assert hear(sock).body == b'{"n":1}'
+    [capture] = station.end(agent)
+
+    assert upstream.visits[0].body == capture.request.text == b'{"n":1}'
+    assert upstream.visits[0].values("expect") == []
+
+
+def test_an_agent_that_asks_without_a_lease_is_told_no_at_once(station, agent, upstream, hear):
+    head = agent.head("/v1/chat/completions", "content-length: 7", "expect: 100-continue")
+    with agent.dial(head.replace(agent.lease.token.encode(), b"0" * 32)) as sock:
+        assert hear(sock).status == 403
+    assert upstream.visits == []
+
+
+@pytest.mark.parametrize("ends", ["content-length: 3", "transfer-encoding: chunked"])
+def test_an_upgrade_that_is_offered_is_not_taken_and_costs_no_body(station, agent, upstream, hear, ends):
+    # Java's client offers HTTP/2 with its first request like this.
+    offer = ["connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAEAAEAA", "x-kept: 1", ends]
+    head = agent.head("/v1/chat/completions", *offer)
+    one, two = (b"[1]", b"[2]") if "length" in ends else (b"3\r\n[1]\r\n0\r\n\r\n", b"3\r\n[2]\r\n0\r\n\r\n")
+    with agent.dial(head + one) as sock:
+        assert hear(sock).body == b"[1]"
+        sock.sendall(head)
+        for byte in two:
+            sock.sendall(bytes([byte]))
+        assert hear(sock).body == b"[2]"
+        # Two at once, the second of them without an offer.
+        sock.sendall(head + one.replace(b"1]", b"3]") + agent.head("/v1/models", "content-length: 0", method="GET"))
+        assert hear(sock).body == b"[3]"
+    captures = station.end(agent)
+
+    assert [visit.body for visit in upstream.visits][:3] == [b"[1]", b"[2]", b"[3]"]
+    assert [capture.request.text for capture in captures] == [b"[1]", b"[2]", b"[3]"]
+    assert {name.lower() for name, _ in upstream.visits[0].headers} == {"host", "content-length", "x-kept"}
+
+
 def test_a_head_request_gets_the_length_and_no_body(station, agent, upstream):
     upstream.answer = lambda visit: visit.start(200, [("content-length", "10")])
     got = agent.call("/v1/models", body=None, method="HEAD")

@@ -101,8 +101,10 @@ def test_a_target_that_could_lead_elsewhere_is_400_and_reaches_nobody(station, a
     assert station.end(agent) == []
 
 
-def test_a_tunnel_is_refused(agent, upstream, hear):
-    with agent.dial(b"CONNECT evil.example:443 HTTP/1.1\r\nhost: evil.example\r\n\r\n") as sock:
+@pytest.mark.parametrize("target", ["evil.example:443", "/{lease}/v1/chat/completions", "http://evil.example/"])
+def test_a_tunnel_is_refused(agent, upstream, hear, target):
+    line = f"CONNECT {target.format(lease=agent.lease.token)} HTTP/1.1\r\n"
+    with agent.dial(line.encode() + b"host: evil.example\r\n\r\n") as sock:
         assert hear(sock).status == 400
     assert upstream.visits == []
 

@@ -135,6 +135,13 @@ def test_the_proxy_is_reached_at_its_origin(sh: Callable[..., Completed], sessio
     assert out(tmp_path).read_text() == "hello\n"
 
 
+def test_the_proxy_listens_on_this_machine_only(state: OwnerState) -> None:
+    hello = Hello()
+    session = HostSandbox(None, state).start("task", hello, SandboxOptions())
+    assert hello.sock.getsockname() == ("127.0.0.1", int(session.proxy_origin.rpartition(":")[2]))
+    session.close()
+
+
 def test_a_timeout_ends_the_whole_group_and_keeps_the_output(
     sh: Callable[..., Completed], session: HostSession, tmp_path: Path
 ) -> None:
