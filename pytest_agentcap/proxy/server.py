@@ -140,7 +140,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _http_protocol() -> type[asyncio.Protocol] | Literal["h11"]:
-    """Return what parses requests; h11, where httptools is not to be had, needs no help to be faithful."""
+    """Return what parses requests; h11, where httptools is not to be had, tells targets and bodies as they are."""
     try:
         from pytest_agentcap.proxy.protocol import FaithfulProtocol
     except ImportError:
