@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pytest_agentcap import __version__
+from pytest_agentcap.publish.rowgroup import RowGroup
 from pytest_agentcap.publish.rows import Row, RunFacts, first_prompt, one_line, strip_revision
-from pytest_agentcap.publish.schema import BODIES, DICTIONARY_COLUMNS, SCHEMA, STATISTICS_COLUMNS
+from pytest_agentcap.publish.schema import DICTIONARY_COLUMNS, SCHEMA, STATISTICS_COLUMNS
+from pytest_agentcap.publish.summary import SUMMARY_KEY, Summary
 from pytest_agentcap.runs.captures import CaptureError
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.manifest import read_manifest
+from pytest_agentcap.runs.masking import Mask
 from pytest_agentcap.runs.order import order_calls, results_by_session
 
 ROW_GROUP_BYTES = 32 << 20
@@ -35,22 +37,32 @@ class ParquetReport:
     bytes: int
 
 
-def write_parquet(run: RunDirectory, *, progress: Callable[[int, int], None] | None = None) -> ParquetReport:
-    """Write a run's `captures.parquet`, replacing the last one; it is there as a whole or not at all.
+def write_parquet(
+    run: RunDirectory,
+    into: Path | None = None,
+    *,
+    latest: bool = False,
+    redact: Mask | None = None,
+    scan: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ParquetReport:
+    """Write a run's `captures.parquet`, or `into`, replacing the last one; it is there as a whole or not at all.
 
     A call whose request cannot be read has no row, one whose response cannot be read has `{}` in its place; both are
-    among the report's errors. `progress` is told the calls done and their number. Memory stays at one row group.
-    Raises OSError when the file cannot be written.
+    among the report's errors. `latest` leaves out sessions that were tried again later; `redact` is applied to every
+    text; `scan` is what the footer tells of a secret scan. `progress` is told the calls done and their number. Memory
+    stays at one row group. Raises OSError when the file cannot be written.
     """
+    into = into or run.parquet
     errors: list[str] = []
-    facts = _read_facts(run, errors)
-    order = order_calls(run, facts.results)
+    facts = _read_facts(run, errors, redact or Mask())
+    order = order_calls(run, facts.results, latest=latest)
     errors += order.errors
-    handle, name = tempfile.mkstemp(dir=run.path, prefix=".captures.", suffix=".parquet")
+    handle, name = tempfile.mkstemp(dir=into.parent, prefix=".captures.", suffix=".parquet")
     os.close(handle)
     temporary = Path(name)
     try:
-        tasks = _Tasks(_recorded_prompts(facts))
+        tasks, summary = _Tasks(_recorded_prompts(facts)), Summary(facts, scan)
         with pq.ParquetWriter(
             temporary,
             SCHEMA,
@@ -60,17 +72,17 @@ def write_parquet(run: RunDirectory, *, progress: Callable[[int, int], None] | N
             write_statistics=STATISTICS_COLUMNS,
             write_page_index=True,
         ) as writer:
-            rows = _write_rows(writer, _read_rows(facts, order.rids, errors, progress), tasks)
-            writer.add_key_value_metadata(_footer(facts, tasks))
+            rows = _write_rows(writer, _read_rows(facts, order.rids, errors, progress), (tasks.add, summary.add))
+            writer.add_key_value_metadata(_footer(facts, tasks, summary))
         size = temporary.stat().st_size
-        temporary.replace(run.parquet)
+        temporary.replace(into)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return ParquetReport(run.parquet, rows, tuple(errors), size)
+    return ParquetReport(into, rows, tuple(errors), size)
 
 
-def _read_facts(run: RunDirectory, errors: list[str]) -> RunFacts:
+def _read_facts(run: RunDirectory, errors: list[str], redact: Mask) -> RunFacts:
     results, broken = results_by_session(run)
     errors += broken
     try:
@@ -78,7 +90,7 @@ def _read_facts(run: RunDirectory, errors: list[str]) -> RunFacts:
     except ValueError as error:
         errors.append(str(error))
         manifest = {}
-    return RunFacts(run, manifest, results)
+    return RunFacts(run, manifest, results, redact)
 
 
 def _read_rows(
@@ -97,33 +109,21 @@ def _read_rows(
             progress(done, len(rids))
 
 
-def _write_rows(writer: pq.ParquetWriter, rows: Iterator[Row], tasks: _Tasks) -> int:
-    count = pending_bytes = 0
-    pending: list[dict[str, Any]] = []
+def _write_rows(
+    writer: pq.ParquetWriter, rows: Iterator[Row], watchers: Sequence[Callable[[Mapping[str, Any]], None]]
+) -> int:
+    count = 0
+    group = RowGroup()
     for row in rows:
-        tasks.add(row.values)
-        pending.append(row.values)
+        for watch in watchers:
+            watch(row.values)
+        group.add(row.values)
         count += 1
-        pending_bytes += row.body_bytes
-        if pending_bytes >= ROW_GROUP_BYTES:
-            _write_group(writer, pending)
-            pending_bytes = 0
-    if pending:
-        _write_group(writer, pending)
+        if group.body_bytes >= ROW_GROUP_BYTES:
+            writer.write_batch(group.take())
+    if group.rows:
+        writer.write_batch(group.take())
     return count
-
-
-def _write_group(writer: pq.ParquetWriter, pending: list[dict[str, Any]]) -> None:
-    """Write the pending rows as one row group and forget them."""
-    columns = []
-    for column in SCHEMA:
-        columns.append(pa.array([values[column.name] for values in pending], column.type))
-        if column.name in BODIES:
-            # The copy in Arrow's memory is enough.
-            for values in pending:
-                del values[column.name]
-    pending.clear()
-    writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
 
 
 @dataclass(slots=True)
@@ -150,10 +150,14 @@ def _recorded_prompts(facts: RunFacts) -> dict[str, str]:
     listed = facts.manifest.get("tasks")
     records = [*(listed if isinstance(listed, list) else []), *facts.results.values()]
     found = [(r.get("task_id"), r.get("prompt")) for r in records if isinstance(r, dict)]
-    return {task: one_line(prompt) for task, prompt in found if isinstance(task, str) and isinstance(prompt, str)}
+    return {
+        task: one_line(facts.redacted(prompt))
+        for task, prompt in found
+        if isinstance(task, str) and isinstance(prompt, str)
+    }
 
 
-def _footer(facts: RunFacts, tasks: _Tasks) -> dict[str, str]:
+def _footer(facts: RunFacts, tasks: _Tasks, summary: Summary) -> dict[str, str]:
     agent, model = facts.manifest.get("agent"), facts.manifest.get("model")
     return {
         **({"agent": agent} if isinstance(agent, str) else {}),
@@ -161,4 +165,5 @@ def _footer(facts: RunFacts, tasks: _Tasks) -> dict[str, str]:
         "tasks": json.dumps(tasks.listed()),
         "agentcap_version": __version__,
         "run_id": facts.run.id,
+        SUMMARY_KEY: json.dumps(summary.facts()),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pytest_agentcap.conversation.usage import usage_of
 from pytest_agentcap.publish.schema import BODIES, SCHEMA, fit
 from pytest_agentcap.runs.captures import CaptureError, Half, read_half
 from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.runs.masking import Mask
 
 _PROMPT_CHARS = 200
 
@@ -24,18 +25,15 @@ class Row:
     values: dict[str, Any]
     error: str | None
 
-    @property
-    def body_bytes(self) -> int:
-        return sum(len(self.values[name]) for name in BODIES)
-
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """Hold what a run's rows share: its manifest, and its results by session."""
+    """Hold what a run's rows share: its manifest, its results by session, and what no text may keep."""
 
     run: RunDirectory
     manifest: Mapping[str, Any]
     results: Mapping[str, Mapping[str, Any]]
+    redact: Mask = field(default_factory=Mask)
 
     def read_row(self, rid: str) -> Row:
         """Make the row of one call; a response that cannot be read leaves `{}` and the error `unreadable_response`.
@@ -52,7 +50,22 @@ class RunFacts:
         if error:
             found["error"] = "unreadable_response"
         values = {f.name: found[f.name] if f.name in BODIES else fit(found.get(f.name), f.type) for f in SCHEMA}
+        if self.redact.replacements:
+            self._redact(values)
         return Row(values, error)
+
+    def redacted(self, text: str) -> str:
+        return self.redact.apply(text.encode("utf-8", "surrogatepass"))[0].decode("utf-8", "surrogatepass")
+
+    def _redact(self, values: dict[str, Any]) -> None:
+        found = 0
+        for name, value in values.items():
+            if isinstance(value, bytes):
+                values[name], hits = self.redact.apply(value)
+                found += hits
+            elif isinstance(value, str) and name != "request_id":
+                values[name] = self.redacted(value)
+        values["redacted"] = (values["redacted"] or 0) + found
 
     def _call(self, rid: str, request: Half) -> dict[str, Any]:
         head, manifest = request.head, self.manifest
@@ -125,7 +138,8 @@ def one_line(prompt: str) -> str:
 def _read_whole(path: Path) -> Half:
     half = read_half(path)
     try:
-        half.text.decode()
+        if not half.text.isascii():
+            half.text.decode()
     except UnicodeDecodeError as error:
         raise CaptureError(f"{path}: not a capture file: {error}") from error
     return half

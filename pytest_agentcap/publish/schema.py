@@ -6,52 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from pytest_agentcap.publish.columns import COLUMNS
+
 _TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
-SCHEMA = pa.schema(
-    {
-        "request_id": _TEXT,
-        "model": _TEXT,
-        "captured_at": _INT,
-        "task_id": _TEXT,
-        "turn": _INT,
-        "request": _TEXT,
-        "response": _TEXT,
-        "served_by": _TEXT,
-        "served_build_info": _TEXT,
-        "served_model": _TEXT,
-        "provider": _TEXT,
-        "upstream_url": _TEXT,
-        "label": _TEXT,
-        "run_id": _TEXT,
-        "agent": _TEXT,
-        "agent_version": _TEXT,
-        "corpus": _TEXT,
-        "session": _TEXT,
-        "trial": _INT,
-        "attempt": _INT,
-        "call_index": _INT,
-        "api": _TEXT,
-        "path": _TEXT,
-        "query": _TEXT,
-        "stream": _BOOL,
-        "status_code": _INT,
-        "complete": _BOOL,
-        "error": _TEXT,
-        "started_at_ns": _INT,
-        "first_byte_ms": _FLOAT,
-        "duration_ms": _FLOAT,
-        "request_bytes": _INT,
-        "response_bytes": _INT,
-        "prompt_tokens": _INT,
-        "completion_tokens": _INT,
-        "verdict": _TEXT,
-        "request_headers": _TEXT,
-        "response_headers": _TEXT,
-        "chunk_ms": pa.list_(_FLOAT),
-        "redacted": _INT,
-    }
-)
+SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
 BODIES = frozenset({"request", "response"})
 
 # Texts that repeat over many rows. Statistics of bodies would copy megabytes into the footer and serve no query.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -20,11 +20,24 @@ class CallOrder:
     errors: tuple[str, ...]
 
 
-def order_calls(run: RunDirectory, results: Mapping[str, Mapping[str, Any]]) -> CallOrder:
+def last_attempts(results: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return of each task and trial the result of the highest attempt, in the order they came."""
+    last: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for result in results:
+        key = (result.get("corpus"), result.get("task_id"), result.get("trial"))
+        if key not in last or _number(result.get("attempt"), 1) > _number(last[key].get("attempt"), 1):
+            last[key] = result
+    return list(last.values())
+
+
+def order_calls(run: RunDirectory, results: Mapping[str, Mapping[str, Any]], *, latest: bool = False) -> CallOrder:
     """Put the calls in order; `results` are the run's, by session. Calls of an unknown task come last.
+
+    With `latest`, calls of sessions that were tried again later are left out.
 
     Neighbours in this order share most of their text, which is what makes the parquet small.
     """
+    superseded = results.keys() - {r.get("session") for r in last_attempts(results.values())} if latest else set()
     keyed: list[tuple[tuple[Any, ...], str]] = []
     errors = []
     found = set()
@@ -32,11 +45,13 @@ def order_calls(run: RunDirectory, results: Mapping[str, Mapping[str, Any]]) -> 
         found.add(capture.rid)
         path = capture.folder / f"{capture.rid}.request.json"
         try:
-            key = _key(read_head(path), results, path.stat().st_size)
+            head = read_head(path)
+            key = _key(head, results, path.stat().st_size)
         except (CaptureError, OSError) as error:
             errors.append(str(error))
         else:
-            keyed.append(((*key, capture.rid), capture.rid))
+            if head.get("session") not in superseded:
+                keyed.append(((*key, capture.rid), capture.rid))
     for path in run.captures.glob("*.response.json"):
         if path.name.removesuffix(".response.json") not in found:
             errors.append(f"{path}: no request belongs to this response")

@@ -229,6 +229,7 @@ def test_the_footer_tells_run_agent_model_and_tasks(run):
         {"id": "unrecorded", "turns": 1, "prompt": "x" * 200},
     ]
     assert footer.pop("agentcap_version")
+    assert json.loads(footer.pop("agentcap_summary"))["calls"] == 3
     assert footer == {"agent": "pi", "model": "org/m", "run_id": run.id}
 
 
