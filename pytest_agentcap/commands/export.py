@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
+from pytest_agentcap.commands import publishing
 from pytest_agentcap.commands.base import Commands
 from pytest_agentcap.commands.output import complain, write
 from pytest_agentcap.formats.registry import FORMATS
@@ -18,8 +20,15 @@ def add(commands: Commands) -> None:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="a run id, a run directory or a captures parquet")
     parser.add_argument("--all", action="store_true", help="every run of the workspace that has captures")
     parser.add_argument("--format", choices=FORMATS, help="write conversations in this format instead")
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to (default: agentcap-FORMAT)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where to (default: the run itself; with --format, agentcap-FORMAT)",
+    )
     parser.add_argument("--latest", action="store_true", help="keep the highest attempt of each task and trial")
+    publishing.add_options(parser)
     parser.set_defaults(command=_run)
 
 
@@ -29,12 +38,13 @@ def _run(args: argparse.Namespace) -> int:
     sources = _find_sources(workspace_folder(), args)
     if args.format:
         return _export_format(sources, args)
-    if args.output or args.latest:
-        raise TargetError("export: -o and --latest go with --format")
     files = [source for source in sources if isinstance(source, Path)]
     if files:
         raise TargetError(f"{files[0]} is a parquet file already: pass --format")
-    return max([_export_run(run) for run in sources if isinstance(run, RunDirectory)])
+    runs = [source for source in sources if isinstance(source, RunDirectory)]
+    with publishing.progress_bars() as progress:
+        status = max([_export_run(run, args, progress) for run in runs])
+    return max(status, publishing.push_runs(runs, args)) if args.push else status
 
 
 def _find_sources(folder: Path, args: argparse.Namespace) -> list[RunDirectory | Path]:
@@ -81,7 +91,7 @@ def _finish(run: RunDirectory) -> int:
     return 0
 
 
-def _export_run(run: RunDirectory) -> int:
+def _export_run(run: RunDirectory, args: argparse.Namespace, progress: publishing.Progress | None) -> int:
     """Write one run's parquet and say so; return 1 when it cannot be written."""
     import pyarrow
 
@@ -89,7 +99,11 @@ def _export_run(run: RunDirectory) -> int:
 
     status = _finish(run)
     try:
-        report = write_parquet(run)
+        if args.output:
+            args.output.mkdir(parents=True, exist_ok=True)
+        into = args.output / f"{run.id}.parquet" if args.output else None
+        told = None if progress is None else partial(progress, run.id)
+        report = write_parquet(run, into, latest=args.latest, progress=told)
     except (ValueError, OSError, pyarrow.ArrowException) as error:
         complain(f"{run.path}: not exported: {error}")
         return 1

@@ -12,7 +12,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +77,7 @@ class LocalHub:
         self.collections: dict[str, dict[str, Any]] = {}
         self.requests: list[str] = []
         self._faults: list[Fault] = []
+        self._overtaking: list[tuple[str, str]] = []
         (folder / "blobs").mkdir(parents=True)
 
     def fail(self, pattern: str, status: int, times: int = 1, **headers: str) -> None:
@@ -87,6 +88,21 @@ class LocalHub:
         """Return the content of a repository's files now."""
         return {path: self._blob(sha).read_bytes() for path, sha in self.repos[repo].head.files.items()}
 
+    def edit(self, repo: str, path: str, change: Callable[[str], str]) -> None:
+        """Commit a change to a text file, as somebody does in the browser."""
+        content = change(self._blob(self.repos[repo].head.files[path]).read_text())
+        self._put(repo, {path: self._keep(content.encode())})
+
+    def overtake(self, repo: str, path: str) -> None:
+        """Let a commit with a copy of the first parquet come just before the next one that is asked for."""
+        self._overtaking.append((repo, path))
+
+    def _put(self, repo: str, changes: dict[str, str]) -> None:
+        commits = self.repos[repo].commits
+        files = {**commits[-1].files, **changes}
+        oid = hashlib.sha1(json.dumps([commits[-1].oid, files, len(commits)]).encode()).hexdigest()
+        commits.append(Commit(oid, commits[-1].oid, "somebody's commit", files))
+
     @contextmanager
     def serving(self) -> Iterator[LocalHub]:
         server = uvicorn.Server(uvicorn.Config(self._app(), host="127.0.0.1", port=0, log_level="error"))
@@ -94,7 +110,7 @@ class LocalHub:
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        self.url = "http://127.0.0.1:{}".format(server.servers[0].sockets[0].getsockname()[1])
+        self.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         try:
             yield self
         finally:
@@ -230,6 +246,9 @@ class LocalHub:
         repo = self._repo(request)
         lines = [json.loads(line) for line in (await request.body()).splitlines()]
         header = lines[0]["value"]
+        for name, path in [each for each in self._overtaking if each[0] == self._name(request)]:
+            self._overtaking.remove((name, path))
+            self._put(name, {path: next(sha for at, sha in repo.head.files.items() if at.endswith(".parquet"))})
         parent = header.get("parentCommit")
         if parent is not None and parent != repo.head.oid:
             return JSONResponse({"error": "A commit has happened since. Please refresh and try again."}, 412)
@@ -304,7 +323,12 @@ class LocalHub:
             if path.startswith(prefix):
                 folder, slash, _ = path[len(prefix) :].partition("/")
                 if slash:
-                    entries[prefix + folder] = {"type": "directory", "path": prefix + folder, "oid": "0" * 40, "size": 0}
+                    entries[prefix + folder] = {
+                        "type": "directory",
+                        "path": prefix + folder,
+                        "oid": "0" * 40,
+                        "size": 0,
+                    }
                 if recursive or not slash:
                     entries[path] = self._entry(path, sha)
         if below and not entries:
@@ -352,10 +376,15 @@ class LocalHub:
     async def collect(self, request: Request) -> Response:
         if request.method == "GET":
             wanted, owner = request.query_params.get("q", ""), request.query_params.get("owner")
-            found = [c for c in self.collections.values() if wanted in c["title"] and owner in (None, c["owner"]["name"])]
+            found = [
+                c for c in self.collections.values() if wanted in c["title"] and owner in (None, c["owner"]["name"])
+            ]
             return JSONResponse(found)
         self._may_write(request)
         asked = await request.json()
+        for slug, known in self.collections.items():
+            if (known["title"], known["owner"]["name"]) == (asked["title"], asked["namespace"]):
+                return JSONResponse({"error": "already there", "slug": slug}, 409)
         slug = f"{asked['namespace']}/{re.sub(r'[^a-z0-9]+', '-', asked['title'].lower())}-{len(self.collections):024x}"
         self.collections[slug] = {
             "slug": slug,
