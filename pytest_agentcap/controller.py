@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from pytest_agentcap.agents.spec import AgentSpec
 from pytest_agentcap.credentials import Key, find_key, secret_values
 from pytest_agentcap.distributed import Assignment, run_key
 from pytest_agentcap.options import SCRIPTED, Settings
-from pytest_agentcap.preflight import PreflightError, check_sandboxes, check_upstream
+from pytest_agentcap.preflight import PreflightError, check_push, check_sandboxes, check_upstream
 from pytest_agentcap.runs.layout import RunDirectory, create_run, workspace_folder
 from pytest_agentcap.runs.manifest import Manifest
 from pytest_agentcap.runs.pairs import finish_journals
@@ -80,6 +81,7 @@ class Controller:
                 say(line)
             self.state = Owner.claim()
             check_upstream(self.upstream, self.key)
+            check_push(self.settings.push, self.upstream)
             uri = self._start_podman()
             check_sandboxes(self.settings, self.agents, uri, self.state, say)
             runs = {
@@ -102,6 +104,25 @@ class Controller:
         self._end(say)
         secrets = secret_values(self.settings, self.key)
         return [done for manifest in self.manifests.values() if (done := _finish_run(manifest, secrets)) is not None]
+
+    def push(self, finished: list[FinishedRun], say: Say) -> str | None:
+        """Publish what was captured, and say where it is; return in one line why that failed."""
+        from pytest_agentcap.publish.destination import Destination
+        from pytest_agentcap.publish.publisher import publish_runs
+        from pytest_agentcap.publish.push import PushOptions
+
+        settings = self.settings
+        place = Destination.parse(str(settings.push))
+        try:
+            options = PushOptions(settings.public, settings.license_id)
+            with warnings.catch_warnings():
+                # The Hub's client warns of its own parts; pytest would show that as if it were the tests' doing.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                publish_runs([done.run for done in finished if done.parquet], place, options, None, say)
+        except Exception as error:
+            # Whatever went wrong, the captures are here, and the summary tells how to push them.
+            return f"not pushed: {error}"
+        return None
 
     def close(self, say: Say) -> None:
         """Stop what `start` started, however far it came; after `finish` there is nothing left to do."""

@@ -10,7 +10,7 @@ import pytest
 from pytest_agentcap.distributed import ASSIGNMENT
 from pytest_agentcap.live import LiveLine, live_line
 from pytest_agentcap.matrix import extent
-from pytest_agentcap.reporting import announce, header, write_summary
+from pytest_agentcap.reporting import Pushed, announce, header, write_summary
 
 if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
@@ -27,6 +27,9 @@ class ControllerHooks:
         self._controller, self._config, self._taken = controller, config, taken
         self._finished: list[FinishedRun] = []
         self._started = self._announced = False
+        # An exit status does not tell: it is 0 after a second Ctrl-C.
+        self._broken: str | None = None
+        self._pushed = Pushed(controller.settings.push)
         self._tests: Sequence[str] = ()
         self._line: LiveLine | None = None
 
@@ -64,6 +67,17 @@ class ControllerHooks:
             self._controller.report()
         return (yield)
 
+    def pytest_keyboard_interrupt(self) -> None:
+        self._broken = "the session was interrupted"
+
+    def pytest_internalerror(self) -> None:
+        self._broken = "pytest broke"
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, error: object) -> None:
+        if error:
+            self._broken = "a worker was lost"
+
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int):  # type: ignore[no-untyped-def]
         result = yield
@@ -78,13 +92,16 @@ class ControllerHooks:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._finished:
             terminalreporter.section("agentcap")
-            write_summary(terminalreporter.write_line, self._finished)
+            write_summary(terminalreporter.write_line, self._finished, self._pushed)
 
     def _finish(self, session: pytest.Session) -> None:
         if self._line:
             self._line.stop()
         self._finished = self._controller.finish(self._say)
-        if any(done.problems for done in self._finished) and session.exitstatus in (0, 5):
+        if self._controller.settings.push and any(done.parquet for done in self._finished):
+            failed = f"not pushed: {self._broken}" if self._broken else None
+            self._pushed.failed = failed or self._controller.push(self._finished, self._pushed.lines.append)
+        if (self._pushed.failed or any(done.problems for done in self._finished)) and session.exitstatus in (0, 5):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _announce(self, nodeids: Sequence[str]) -> None:

@@ -68,6 +68,15 @@ def is_base_url(text: str) -> bool:
         return False
 
 
+def _destination(text: str) -> str:
+    from pytest_agentcap.publish.destination import Destination, DestinationError
+
+    try:
+        return str(Destination.parse(text))
+    except DestinationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _one_of(*names: str) -> Callable[[str], str]:
     def choose(text: str) -> str:
         if text not in names:
@@ -129,6 +138,9 @@ OPTIONS = (
     Option("workspace", "folder that is copied as every session's working directory", metavar="DIR"),
     Option("grader", "a Python file that defines grade, or an executable", metavar="PATH", repeatable=True),
     Option("label", "text stored with every capture", metavar="TEXT"),
+    Option("push", "publish captures and traces at the end of the session", _destination, "OWNER/BASE"),
+    Option("public", "make new repositories of --push public (default: private)", flag=True),
+    Option("license", "the licence of datasets that --push makes", metavar="ID"),
     Option("no-mask", "store known secret values as they are", flag=True),
     Option("debug", "show each turn's command line and the agent's output as it comes", flag=True, short=False),
 )
@@ -177,6 +189,9 @@ class Settings:
     workspace: Path | None
     graders: tuple[str, ...]
     label: str | None
+    push: str | None
+    public: bool
+    license_id: str | None
     mask: bool
     debug: bool
 
@@ -212,6 +227,9 @@ class Settings:
             workspace=Path(workspace).resolve() if workspace else None,
             graders=tuple(given["grader"] or ()),
             label=given["label"],
+            push=given["push"],
+            public=bool(given["public"]),
+            license_id=given["license"],
             mask=not given["no-mask"],
             debug=bool(given["debug"]),
         )

@@ -53,6 +53,27 @@ def check_upstream(upstream: str, key: Key | None) -> None:
         raise PreflightError(f"--upstream {upstream}: answered {answer.status_code} to {used}")
 
 
+def check_push(push: str | None, upstream: str) -> None:
+    """Find out whether what is captured may be published and the Hub's token may write there.
+
+    Raises PreflightError.
+    """
+    if push is None:
+        return
+    if upstream == SCRIPTED:
+        raise PreflightError("--push: what the scripted model says is not published; pass --model and --upstream")
+    from huggingface_hub import HfApi
+
+    from pytest_agentcap.publish.destination import Destination
+    from pytest_agentcap.publish.publisher import check_destination
+    from pytest_agentcap.publish.remote import PushError
+
+    try:
+        check_destination(Destination.parse(push), HfApi())
+    except PushError as error:
+        raise PreflightError(str(error)) from error
+
+
 def check_sandboxes(
     settings: Settings,
     agents: Sequence[AgentSpec],

@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,16 @@ def summary_table(finished: Sequence[FinishedRun]) -> list[str]:
     ]
 
 
-def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun]) -> None:
+@dataclass(slots=True)
+class Pushed:
+    """Tell what became of --push: lines that say what is where, and why it failed."""
+
+    place: str | None
+    lines: list[str] = field(default_factory=list)
+    failed: str | None = None
+
+
+def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun], pushed: Pushed | None = None) -> None:
     """Write the table, where everything is, and the command that looks at it; `write(line, **markup)`."""
     for number, line in enumerate(summary_table(finished)):
         write(line, bold=number == 0)
@@ -125,6 +135,12 @@ def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun]) -
             write(
                 f"         the captures are kept; try again with: {_program()} export {_shown(done.run.path)}", red=True
             )
+    for line in pushed.lines if pushed else ():
+        write(f"push     {line}")
+    if pushed and pushed.failed:
+        runs = " ".join(_shown(done.run.path) for done in finished if done.parquet)
+        write(f"ERROR    {pushed.failed}", red=True)
+        write(f"         push it with: {_program()} export {runs} --push {pushed.place}", red=True)
     write(f"look at it with: {_program()} show {_shown(finished[-1].run.path)}")
 
 
