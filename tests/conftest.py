@@ -135,7 +135,7 @@ class HttpUpstream:
     seen: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def http_upstream() -> Callable[[Answer], Any]:
     """Start a real HTTP server; `answer` maps a path to status and JSON."""
 
