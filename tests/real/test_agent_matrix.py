@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parents[2] / "agents"
 MATRIX = ("loop", "pi", "opencode", "hermes", "codex", "claude", "qwen")
 AGENTS = tuple(name for name in MATRIX if (FOLDER / name / "agent.toml").is_file())
 NAMED = tuple(word for name in AGENTS for word in ("--agent", name))
-TASKS = 3
+TASKS = 2
 
 
 @dataclass(frozen=True)
