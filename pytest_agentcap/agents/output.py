@@ -14,12 +14,12 @@ def read_reply(source: ReplySource, output: str) -> str:
     """Return the agent's reply of one turn; JSON texts of several events are joined by blank lines."""
     if source.json is None:
         return output.strip()
+    paths = (source.json,) if isinstance(source.json, str) else source.json
     texts = []
     for event in _events(output):
-        if all(_at(event, path) == value for path, value in source.where.items()):
-            text = _at(event, source.json)
-            if isinstance(text, str):
-                texts.append(text.strip())
+        if all(value in _at(event, path) for path, value in source.where.items()):
+            found = (text for path in paths for text in _at(event, path))
+            texts += [text.strip() for text in found if isinstance(text, str)]
     return "\n\n".join(texts)
 
 
@@ -30,9 +30,9 @@ def read_session_id(source: SessionSource, stdout: str, stderr: str) -> str | No
         return match[1] if match else None
     if source.json is not None:
         for event in _events(stdout):
-            found = _at(event, source.json)
-            if isinstance(found, str) and found:
-                return found
+            for found in _at(event, source.json):
+                if isinstance(found, str) and found:
+                    return found
     return None
 
 
@@ -59,9 +59,10 @@ def _json_lines(text: str) -> Iterator[Any]:
                 continue
 
 
-def _at(value: Any, path: str) -> Any:
+def _at(value: Any, path: str) -> list[Any]:
+    """Return what is at a dotted path; a list on the way is looked into item by item."""
+    found = [value]
     for key in path.split("."):
-        if not isinstance(value, dict):
-            return None
-        value = value.get(key)
-    return value
+        items = [item for each in found for item in (each if isinstance(each, list) else [each])]
+        found = [item[key] for item in items if isinstance(item, dict) and key in item]
+    return found

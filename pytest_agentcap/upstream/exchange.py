@@ -36,7 +36,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Hold what the three APIs have in common; `digest` is hex over the body, `prompt_tokens` its bytes / 4."""
+    """Hold what the four APIs have in common; `digest` is hex over the body, `prompt_tokens` its bytes / 4."""
 
     model: str
     messages: tuple[Message, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from pytest_agentcap.upstream.tools import choose_shell_tool, fill_arguments
 
 _HEREDOC = re.compile(r"(?<!<)<<-?\s*(['\"]?)([A-Za-z_]\w*)\1(?!<)")
 _FOLLOWUP = "Show what you have changed, and how you checked it."
+# mini-swe-agent knows no other end than this command; the lines that follow the first are what it hands in.
+_SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 _TITLE_WORDS, _TITLE_LENGTH = 6, 50
 
 
@@ -93,9 +96,11 @@ def next_answer(request: Request, scripts: Sequence[Script]) -> Answer:
         )
     if position is None or position.script.commands is None:
         return Text(f"There is no reference for this prompt: {title}")
-    commands = position.script.commands
+    commands, done = position.script.commands, f"Done, steps run: {len(position.script.commands)}. {title}"
+    if _asks_to_submit(request.messages):
+        commands = (*commands, f"printf '%s\\n' {_SUBMIT} {shlex.quote(done)}")
     if position.results >= len(commands):
-        return Text(f"Done, steps run: {len(commands)}. {title}")
+        return Text(done)
     command = commands[position.results]
     return ToolCall(
         tool=tool,
@@ -119,6 +124,10 @@ def _asks_for_title(messages: Sequence[Message]) -> bool:
 
 def _asks_for_followup(messages: Sequence[Message]) -> bool:
     return any(message.role == "system" and "user's next message" in message.text for message in messages)
+
+
+def _asks_to_submit(messages: Sequence[Message]) -> bool:
+    return any(message.role in ("system", "user") and _SUBMIT in message.text for message in messages)
 
 
 def _last_user_text(messages: Sequence[Message]) -> str:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pytest_agentcap.corpus.task import Task
-from pytest_agentcap.upstream import chat, messages, responses
+from pytest_agentcap.upstream import chat, gemini, messages, responses
 from pytest_agentcap.upstream.exchange import Answer, BadRequest, Request
 from pytest_agentcap.upstream.script import Script, next_answer, scripts_of
 from pytest_agentcap.upstream.serving import ServerThread
@@ -24,7 +24,7 @@ _Endpoint = Callable[[HttpRequest], Awaitable[Response]]
 
 
 class WireApi(Protocol):
-    """What the server needs of one wire API; the modules chat, responses and messages are such."""
+    """What the server needs of one wire API; the modules chat, responses, messages and gemini are such."""
 
     def read(self, raw: bytes) -> Request: ...
     def answer_body(self, request: Request, answer: Answer) -> dict[str, Any]: ...
@@ -33,7 +33,7 @@ class WireApi(Protocol):
 
 
 class ScriptedModel:
-    """Serve chat completions, responses and messages from the references of learned tasks.
+    """Serve chat completions, responses, messages and Gemini's API from the references of learned tasks.
 
     Every answer depends on nothing but its request and the tasks known at that time. Use `start`, or `with`.
     """
@@ -89,22 +89,34 @@ class ScriptedModel:
             "/chat/completions": self._endpoint(chat),
             "/responses": self._endpoint(responses),
             "/messages": self._endpoint(messages),
-            "/messages/count_tokens": _count_tokens,
+            "/messages/count_tokens": _counter(messages, "input_tokens"),
         }
-        routes = []
+        calls: dict[str, _Endpoint] = {
+            "generateContent": self._endpoint(gemini),
+            "streamGenerateContent": self._endpoint(gemini, streamed=True),
+            "countTokens": _counter(gemini, "totalTokens"),
+        }
+        routes = [
+            Route(f"/v1beta/models/{{model}}:{call}", endpoint, methods=["POST"]) for call, endpoint in calls.items()
+        ]
         for prefix in ("/v1", ""):
             routes += [Route(prefix + path, endpoint, methods=["POST"]) for path, endpoint in posts.items()]
             routes.append(Route(f"{prefix}/models", self._models, methods=["GET"]))
         return Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
 
-    def _endpoint(self, api: WireApi) -> _Endpoint:
+    def _endpoint(self, api: WireApi, streamed: bool = False) -> _Endpoint:
+        """Answer in an API; `streamed` is for one whose path says that, `{model}` in the path names the model."""
+
         async def answer(http: HttpRequest) -> Response:
             try:
                 request = api.read(await http.body())
             except BadRequest as error:
                 return JSONResponse(api.error_body(str(error)), 400)
-            request = replace(request, model=request.model or self._model_id)
+            model = request.model or http.path_params.get("model") or self._model_id
+            request = replace(request, model=model, stream=request.stream or streamed)
             reply = next_answer(request, [script for _, scripts in self._known for script in scripts])
+            if streamed and http.query_params.get("alt") != "sse":
+                return JSONResponse([api.answer_body(request, reply)])
             if request.stream:
                 events = _one_by_one(api.answer_events(request, reply))
                 return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
@@ -117,12 +129,15 @@ class ScriptedModel:
         return JSONResponse({"object": "list", "data": [model]})
 
 
-async def _count_tokens(http: HttpRequest) -> Response:
-    try:
-        request = messages.read(await http.body())
-    except BadRequest as error:
-        return JSONResponse(messages.error_body(str(error)), 400)
-    return JSONResponse({"input_tokens": request.prompt_tokens})
+def _counter(api: WireApi, key: str) -> _Endpoint:
+    async def count(http: HttpRequest) -> Response:
+        try:
+            request = api.read(await http.body())
+        except BadRequest as error:
+            return JSONResponse(api.error_body(str(error)), 400)
+        return JSONResponse({key: request.prompt_tokens})
+
+    return count
 
 
 async def _one_by_one(events: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -134,6 +149,7 @@ async def _one_by_one(events: Iterator[bytes]) -> AsyncIterator[bytes]:
 async def _http_error(http: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = "not_found_error" if error.status_code == 404 else "invalid_request_error"
-    shape = messages.error_body if "/messages" in http.url.path else chat.error_body
-    message = f"{http.method} {http.url.path}: {error.detail}"
+    path = http.url.path
+    shape = messages.error_body if "/messages" in path else gemini.error_body if "/v1beta/" in path else chat.error_body
+    message = f"{http.method} {path}: {error.detail}"
     return JSONResponse(shape(message, kind), error.status_code, headers=error.headers)
