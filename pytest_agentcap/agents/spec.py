@@ -41,7 +41,7 @@ class SessionSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReplySource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Say what is the reply: all of stdout or of `file`, or of its JSON lines that are like `where` the texts at `json`."""
+    """Say what is the reply: all of stdout or of `file`, or of its JSON lines like `where` the texts at `json`."""
 
     json: str | tuple[str, ...] | None = None
     where: dict[str, str] = {}
