@@ -37,7 +37,7 @@ def need() -> Need:
 
     def check(program: str) -> None:
         if shutil.which(program) is None:
-            missing = f"{program} is not installed: run ./tools/install-system"
+            missing = f"{program} is not installed: run ./tools/install-system, for an agent ./tools/install-agents"
             if os.environ.get("AGENTCAP_REQUIRE") == "1":
                 pytest.fail(missing, pytrace=False)
             pytest.skip(missing)

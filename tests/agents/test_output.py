@@ -30,6 +30,14 @@ def test_a_reply_may_stand_in_one_document() -> None:
     assert read_reply(ReplySource(json="info.submission"), json.dumps({"info": {"submission": "x"}}, indent=1)) == "x"
 
 
+def test_a_path_leads_through_lists_and_there_may_be_several() -> None:
+    said = {"by": "agent", "message": {"content": [{"type": "text", "text": "a"}, {"type": "image"}, {"text": "b"}]}}
+    handed_in = {"by": "agent", "action": {"message": "c"}}
+    out = "\n".join(map(json.dumps, (said, {**said, "by": "user"}, handed_in)))
+    source = ReplySource(json=("message.content.text", "action.message"), where={"by": "agent"})
+    assert read_reply(source, out) == "a\n\nb\n\nc"
+
+
 def test_without_a_path_all_of_the_output_is_the_reply() -> None:
     assert read_reply(ReplySource(), " hello\n") == "hello"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,8 @@ def events_of(text: str) -> list[tuple[str | None, dict[str, Any]]]:
 
 
 class Chat:
-    path = "/v1/chat/completions"
+    def path(self, stream: bool) -> str:
+        return "/v1/chat/completions"
 
     def body(self, history: Sequence[Any], stream: bool, tools: bool = True) -> dict[str, Any]:
         offered = [{"type": "function", "function": {"name": "bash", "description": "", "parameters": SCHEMA}}]
@@ -85,7 +87,8 @@ class Chat:
 
 
 class Responses:
-    path = "/v1/responses"
+    def path(self, stream: bool) -> str:
+        return "/v1/responses"
 
     def body(self, history: Sequence[Any], stream: bool, tools: bool = True) -> dict[str, Any]:
         offered = [{"type": "function", "name": "bash", "parameters": SCHEMA, "strict": False}]
@@ -125,7 +128,8 @@ class Responses:
 
 
 class Messages:
-    path = "/v1/messages"
+    def path(self, stream: bool) -> str:
+        return "/v1/messages"
 
     def body(self, history: Sequence[Any], stream: bool, tools: bool = True) -> dict[str, Any]:
         offered = [{"name": "bash", "description": "", "input_schema": SCHEMA}]
@@ -172,10 +176,57 @@ class Messages:
         return self.reply({**message, **end["delta"], "content": [block], "usage": usage})
 
 
-Api = Chat | Responses | Messages
+class Gemini:
+    def path(self, stream: bool) -> str:
+        return f"/v1beta/models/m:{'streamGenerateContent?alt=sse' if stream else 'generateContent'}"
+
+    def body(self, history: Sequence[Any], stream: bool, tools: bool = True) -> dict[str, Any]:
+        offered = [{"functionDeclarations": [{"name": "bash", "description": "", "parametersJsonSchema": SCHEMA}]}]
+        return {
+            "contents": [*history],
+            "systemInstruction": {"parts": [{"text": "Be good."}]},
+            "tools": offered * tools,
+        }
+
+    def user(self, text: str) -> dict[str, Any]:
+        return {"role": "user", "parts": [{"text": text}]}
+
+    def result(self, call_id: str, text: str) -> dict[str, Any]:
+        return {
+            "role": "user",
+            "parts": [{"functionResponse": {"id": call_id, "name": "bash", "response": {"output": text}}}],
+        }
+
+    def reply(self, body: Mapping[str, Any]) -> Reply:
+        assert body["modelVersion"] == "m"
+        usage = body["usageMetadata"]
+        tokens = usage["promptTokenCount"], usage["candidatesTokenCount"]
+        assert usage["totalTokenCount"] == sum(tokens)
+        (candidate,) = body["candidates"]
+        content = candidate["content"]
+        assert (candidate["finishReason"], content["role"]) == ("STOP", "model")
+        (part,) = content["parts"]
+        if "text" in part:
+            return Reply(part["text"], None, None, [content], tokens)
+        call = part["functionCall"]
+        assert call["name"] == "bash"
+        return Reply(None, call["args"]["command"], call["id"], [content], tokens)
+
+    def streamed(self, text: str) -> Reply:
+        chunks = [chunk for _, chunk in events_of(text)]
+        assert not any("usageMetadata" in chunk for chunk in chunks[:-1])
+        assert not any("finishReason" in chunk["candidates"][0] for chunk in chunks[:-1])
+        parts = [part for chunk in chunks for part in chunk["candidates"][0]["content"]["parts"]]
+        calls = [part for part in parts if "functionCall" in part]
+        whole = calls or [{"text": "".join(part["text"] for part in parts)}]
+        last = chunks[-1]["candidates"][0]
+        return self.reply({**chunks[-1], "candidates": [{**last, "content": {"role": "model", "parts": whole}}]})
 
 
-@pytest.fixture(params=[Chat, Responses, Messages], ids=["chat", "responses", "messages"])
+Api = Chat | Responses | Messages | Gemini
+
+
+@pytest.fixture(params=[Chat, Responses, Messages, Gemini], ids=["chat", "responses", "messages", "gemini"])
 def api(request: pytest.FixtureRequest) -> Api:
     made: Api = request.param()
     return made
@@ -188,7 +239,7 @@ def stream(request: pytest.FixtureRequest) -> bool:
 
 def ask(client: httpx.Client, api: Api, history: Sequence[Any], stream: bool, tools: bool = True) -> Reply:
     raw = json.dumps(api.body(history, stream, tools)).encode()
-    response = client.post(api.path, content=raw, headers={"content-type": "application/json"})
+    response = client.post(api.path(stream), content=raw, headers={"content-type": "application/json"})
     response.raise_for_status()
     expected = "text/event-stream" if stream else "application/json"
     assert response.headers["content-type"].startswith(expected)
@@ -224,7 +275,7 @@ def test_the_same_request_gets_the_same_bytes(
     scripted.learn(make_task(PROMPT, references=("ls",)))
     body = api.body([api.user(PROMPT)], stream)
 
-    assert client.post(api.path, json=body).content == client.post(api.path, json=body).content
+    assert client.post(api.path(stream), json=body).content == client.post(api.path(stream), json=body).content
 
 
 def test_each_prompt_of_a_task_has_its_own_reference(
@@ -323,16 +374,69 @@ def test_the_bash_tool_that_anthropic_defines_is_called(
     assert message["content"][0]["input"] == {"command": "ls"}
 
 
-@pytest.mark.parametrize("choice", [("/v1/chat/completions", "none"), ("/v1/messages", {"type": "none"})])
+@pytest.mark.parametrize(
+    ("api", "choice"),
+    [
+        (Chat(), {"tool_choice": "none"}),
+        (Messages(), {"tool_choice": {"type": "none"}}),
+        (Gemini(), {"toolConfig": {"functionCallingConfig": {"mode": "NONE"}}}),
+    ],
+    ids=["chat", "messages", "gemini"],
+)
 def test_a_tool_is_not_called_when_the_request_forbids_it(
-    client: httpx.Client, scripted: ScriptedModel, make_task: Callable[..., Task], choice: tuple[str, Any]
+    client: httpx.Client,
+    scripted: ScriptedModel,
+    make_task: Callable[..., Task],
+    api: Chat | Messages | Gemini,
+    choice: Mapping[str, Any],
 ) -> None:
     scripted.learn(make_task(PROMPT, references=("ls",)))
-    path, tool_choice = choice
-    api = Chat() if path.endswith("completions") else Messages()
-    body = {**api.body([api.user(PROMPT)], stream=False), "tool_choice": tool_choice}
+    body = {**api.body([api.user(PROMPT)], stream=False), **choice}
 
-    assert api.reply(client.post(path, json=body).json()).command is None
+    assert api.reply(client.post(api.path(False), json=body).json()).command is None
+
+
+def test_types_of_geminis_own_schemas_are_understood(
+    client: httpx.Client, scripted: ScriptedModel, make_task: Callable[..., Task]
+) -> None:
+    scripted.learn(make_task(PROMPT, references=("ls",)))
+    api = Gemini()
+    properties = {"command": {"type": "STRING"}, "type": {"type": "STRING"}, "seconds": {"type": "INTEGER"}}
+    schema = {"type": "OBJECT", "properties": properties, "required": ["command", "seconds"]}
+    declared = {"name": "bash", "description": "", "parameters": schema}
+    body = {**api.body([api.user(PROMPT)], stream=False), "tools": [{"functionDeclarations": [declared]}]}
+
+    answer = client.post(api.path(False), json=body).json()
+
+    assert answer["candidates"][0]["content"]["parts"][0]["functionCall"]["args"] == {"command": "ls", "seconds": 0}
+
+
+def test_a_gemini_stream_without_sse_is_a_json_array(client: httpx.Client) -> None:
+    api = Gemini()
+
+    answers = client.post("/v1beta/models/m:streamGenerateContent", json=api.body([api.user("hi")], True)).json()
+
+    assert api.reply(answers[0]).text == "There is no reference for this prompt: hi"
+
+
+def test_an_agent_that_ends_by_a_command_is_ended_by_it(
+    client: httpx.Client, scripted: ScriptedModel, make_task: Callable[..., Task]
+) -> None:
+    scripted.learn(make_task(PROMPT, references=("ls",)))
+    api = Chat()
+    history: list[Any] = [api.user(f"{PROMPT}. When done: `echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT`")]
+    outputs = []
+
+    for _ in range(2):
+        reply = ask(client, api, history, stream=False)
+        assert reply.command is not None
+        assert reply.call_id is not None
+        done = subprocess.run(["sh", "-c", reply.command], capture_output=True, text=True, check=True)
+        outputs.append(done.stdout.splitlines())
+        history += [*reply.items, api.result(reply.call_id, done.stdout)]
+
+    assert outputs[1] == ["COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT", f"Done, steps run: 1. {PROMPT}"]
+    assert ask(client, api, history, stream=False).text == f"Done, steps run: 1. {PROMPT}"
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1"])
@@ -346,21 +450,28 @@ def test_tokens_are_counted_from_the_body(client: httpx.Client) -> None:
     raw = b'{"messages": [{"role": "user", "content": "hi"}]}'
 
     counted = client.post("/v1/messages/count_tokens", content=raw).json()
-
     assert counted == {"input_tokens": math.ceil(len(raw) / 4)}
+
+    counted = client.post("/v1beta/models/m:countTokens", content=raw).json()
+    assert counted == {"totalTokens": math.ceil(len(raw) / 4)}
 
 
 @pytest.mark.parametrize(
-    "raw", [b"{", b"[]", b"\xff", b'{"messages": {}, "input": 3}', b"[" * 100_000], ids=lambda raw: repr(raw[:9])
+    "raw",
+    [b"{", b"[]", b"\xff", b'{"messages": {}, "input": 3, "contents": 1}', b"[" * 100_000],
+    ids=lambda raw: repr(raw[:9]),
 )
 def test_a_body_that_cannot_be_read_is_refused_in_the_shape_of_its_api(
     client: httpx.Client, api: Api, raw: bytes
 ) -> None:
-    response = client.post(api.path, content=raw)
+    response = client.post(api.path(False), content=raw)
 
     assert response.status_code == 400
     body = response.json()
-    assert body["error"]["type"] == "invalid_request_error"
+    if isinstance(api, Gemini):
+        assert (body["error"]["code"], body["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    else:
+        assert body["error"]["type"] == "invalid_request_error"
     assert body["error"]["message"]
     assert body.get("type") == ("error" if isinstance(api, Messages) else None)
 
@@ -372,7 +483,10 @@ def test_a_response_that_continues_another_is_refused(client: httpx.Client) -> N
     assert "send the whole conversation" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/v1/nothing", 404), ("GET", "/v1/messages", 405)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/v1/nothing", 404), ("GET", "/v1/messages", 405), ("POST", "/v1beta/models/m:embed", 404)],
+)
 def test_what_is_not_served_gets_a_json_error(client: httpx.Client, method: str, path: str, status: int) -> None:
     response = client.request(method, path)
 
