@@ -76,6 +76,11 @@ def test_quickstart_holds_eight_tasks_with_all_that_grading_needs() -> None:
 
 
 @pytest.mark.parametrize("task", QUICKSTART, ids=lambda task: task.id)
+def test_no_reference_uses_command_substitution_which_some_agents_refuse(task: Task) -> None:
+    assert not re.search(r"`|[$<>]\(", task.references[0])
+
+
+@pytest.mark.parametrize("task", QUICKSTART, ids=lambda task: task.id)
 def test_a_reference_solves_its_task_run_as_one_script(task: Task, workspace: Path) -> None:
     run(task.references[0], workspace)
 

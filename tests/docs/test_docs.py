@@ -29,6 +29,7 @@ OTHERS_OPTIONS = {
     "--lf",
     "--maxfail",
     "--maxschedchunk",
+    "--prefix",
 }
 FIXTURES = {
     *("capture_proxy", "agent_sandbox", "agent_session", "agent", "model", "task", "trial"),
