@@ -229,7 +229,8 @@ class AgentSession:
     def _export_trace(self) -> None:
         """Have the log of an agent that keeps it in a database; the agent's own program prints it."""
         trace = self.plan.agent.trace
-        if not trace.export or self._session_id is None:
+        unknown = self._session_id is None and any("{{session}}" in word for word in trace.export)
+        if not trace.export or unknown:
             return
         variables, scratch = self._variables(), self._around.scratch
         command = Command(

@@ -21,9 +21,13 @@ _TITLE_WORDS, _TITLE_LENGTH = 6, 50
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Hold what is run for one prompt; `commands` is None when its task has no reference for it."""
+    """Hold what is run for one prompt; `commands` is None when its task has no reference for it.
+
+    `key` is what of the prompt is looked for in messages.
+    """
 
     prompt: str
+    key: str
     commands: tuple[str, ...] | None
     task_key: str
 
@@ -37,10 +41,11 @@ class Position:
 
 
 def scripts_of(task: Task) -> tuple[Script, ...]:
-    """Return one script for each of a task's prompts, white space normalised."""
+    """Return one script for each of a task's prompts."""
     return tuple(
         Script(
-            prompt=_normalised(prompt),
+            prompt=prompt,
+            key=_key(prompt),
             commands=split_commands(task.references[turn]) if turn < len(task.references) else None,
             task_key=f"{task.corpus}\n{task.id}",
         )
@@ -76,10 +81,10 @@ def find_position(messages: Sequence[Message], scripts: Sequence[Script]) -> Pos
             results += 1
         if message.role != "user":
             continue
-        text = _normalised(message.text)
-        found = [script for script in scripts if script.prompt and script.prompt in text]
+        text = _key(message.text)
+        found = [script for script in scripts if script.key and script.key in text]
         if found:
-            return Position(max(reversed(found), key=lambda script: len(script.prompt)), results)
+            return Position(max(reversed(found), key=lambda script: len(script.key)), results)
     return None
 
 
@@ -139,6 +144,6 @@ def _title(prompt: str) -> str:
     return title or "An empty prompt"
 
 
-def _normalised(text: str) -> str:
-    # Some agents quote the prompt of their command line and escape the quotes in it.
-    return " ".join(text.replace('\\"', '"').split())
+def _key(text: str) -> str:
+    # Some agents quote the prompt of their command line and escape the quotes in it; others put a space before an `@`.
+    return "".join(text.replace('\\"', '"').split())

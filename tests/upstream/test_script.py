@@ -66,6 +66,12 @@ def test_a_prompt_that_the_agent_has_quoted_is_found(make_task: Callable[..., Ta
     assert find_position([Message("user", '"Write \\"hello\\" into a file"')], scripts_of(task)) is not None
 
 
+def test_a_prompt_that_the_agent_has_put_spaces_into_is_found(make_task: Callable[..., Task]) -> None:
+    task = make_task("Connect to app@db/main\n")
+
+    assert find_position([Message("user", "Connect to app @db/main\n\n")], scripts_of(task)) is not None
+
+
 def test_an_empty_prompt_matches_nothing(make_task: Callable[..., Task]) -> None:
     assert find_position([Message("user", "Anything")], scripts_of(make_task(" "))) is None
 
