@@ -9,8 +9,11 @@ from types import ModuleType
 import pytest
 from _pytest.doctest import DoctestTextfile
 
+from pytest_agentcap.agents.arguments import longest_prompt
+from pytest_agentcap.agents.find import find_agent
 from pytest_agentcap.corpus.reader import CorpusError, is_corpus_name, read_corpus
 from pytest_agentcap.corpus.task import Task
+from pytest_agentcap.fixtures import SETTINGS
 
 _READABLE = (".txt", ".jsonl")
 
@@ -34,7 +37,7 @@ class Corpus(pytest.Module):
 
     def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
         try:
-            self._tasks = read_corpus(self.path, root=self.config.rootpath)
+            self._tasks = _read_tasks(self.path, self.config)
         except CorpusError as error:
             raise self.CollectError(str(error)) from error
         return super().collect()
@@ -45,7 +48,7 @@ def is_corpus(path: Path, named: bool) -> bool:
     return is_corpus_name(path.name) or (named and path.suffix in _READABLE)
 
 
-def corpus_of_folder(place: Path, root: Path) -> tuple[Task, ...]:
+def corpus_of_folder(place: Path, config: pytest.Config) -> tuple[Task, ...]:
     """Read the tasks of a corpus file, or of the corpus files that a folder directly holds.
 
     Fails the collection with one line when there are none.
@@ -54,9 +57,33 @@ def corpus_of_folder(place: Path, root: Path) -> tuple[Task, ...]:
     if not files:
         pytest.fail(f"{place}: holds no corpus for the fixture 'task': add tasks.txt or mark the test", pytrace=False)
     try:
-        return tuple(task for file in files for task in read_corpus(file, root=root))
+        return tuple(task for file in files for task in _read_tasks(file, config))
     except CorpusError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+def _read_tasks(path: Path, config: pytest.Config) -> tuple[Task, ...]:
+    """Read a corpus file, and see that each of the agents can be given its prompts.
+
+    Raises CorpusError.
+    """
+    tasks = read_corpus(path, root=config.rootpath)
+    for name in config.stash[SETTINGS].agents:
+        agent = find_agent(name, config.rootpath)
+        most = longest_prompt(agent)
+        if most is not None:
+            _check_lengths(tasks, agent.name, most)
+    return tasks
+
+
+def _check_lengths(tasks: Iterable[Task], agent: str, most: int) -> None:
+    for task in tasks:
+        size = max(len(prompt.encode()) for prompt in task.prompts)
+        if size > most:
+            raise CorpusError(
+                f"{task.source}: the prompt has {size} bytes, more than the {most} that {agent} can be given as an "
+                "argument; put the material into the workspace instead"
+            )
 
 
 def collect_corpus(path: Path, parent: pytest.Collector, others: list[pytest.Collector]) -> list[pytest.Collector]:

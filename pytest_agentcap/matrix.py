@@ -109,7 +109,7 @@ def _tasks_beside(metafunc: pytest.Metafunc) -> tuple[Task, ...]:
     here = metafunc.definition.path.parent
     mark = metafunc.definition.get_closest_marker("corpus")
     place = here / mark.args[0] if mark else here
-    return corpus_of_folder(place, metafunc.config.rootpath)
+    return corpus_of_folder(place, metafunc.config)
 
 
 def _slug(text: str) -> str:

@@ -319,16 +319,6 @@ def test_show_of_a_broken_file_is_one_line(run, capsys):
     assert capsys.readouterr().err.startswith(f"agentcap: {broken}: not a capture file")
 
 
-def test_agents_lists_what_can_be_run(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["agents"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["NAME", "VERSION", "API", "DESCRIPTION"]
-    assert "loop" in [line.split()[0] for line in lines]
-    assert main(["agents", "--json"]) == 0
-    assert "loop" in [agent["name"] for agent in json.loads(capsys.readouterr().out)]
-
-
 def test_a_reader_that_goes_away_is_no_error(run):
     command = [sys.executable, "-c", "import sys; from pytest_agentcap.cli import main; sys.exit(main())", "ls"]
     read, write = os.pipe()

@@ -100,6 +100,23 @@ def test_a_corpus_that_cannot_be_read_is_an_error_with_file_and_line(project):
     assert "Traceback" not in result.stdout.str()
 
 
+def test_a_prompt_that_is_too_long_for_an_argument_is_an_error_with_file_and_line(project):
+    words = '["sh", "-c", "true", "--", "{{prompt}}"]'
+    tail = 'prompt = "argument"\n[session]\nid = "chosen"\n'
+    head = 'name = "own"\nversion = "1"\napi = "chat"\nexecutable = "sh"\n'
+    project.write("agents/own/agent.toml", f"{head}[command]\nfirst = {words}\nnext = {words}\n{tail}")
+    project.write_jsonl({"id": "a", "input": "é" * 65_535}, {"id": "b", "input": ["short", "x" + "é" * 65_536]})
+    project.write("test_own.py", "def test_own(agent_session, task): pass")
+    result = project.pytest("--agent", "own", "--collect-only")
+    assert result.ret == 2
+    line = (
+        "prompts.jsonl:2: the prompt has 131073 bytes, more than the 131071 that own can be given as an argument; "
+        "put the material into the workspace instead"
+    )
+    result.stdout.fnmatch_lines(["*ERROR collecting prompts.jsonl*", line, "*ERROR collecting test_own.py*", line])
+    assert len(project.ids("prompts.jsonl")) == 2
+
+
 def test_one_broken_corpus_in_two_workers_is_an_error_too(project):
     project.write("prompts.jsonl", '{"input"\n')
     result = project.capture("-n2")

@@ -1,28 +1,54 @@
-"""`agentcap agents`: the agents that can be run from here."""
+"""`agentcap agents`: the agents that can be run from here, and what of one of them works."""
 
 from __future__ import annotations
 
 import argparse
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from pytest_agentcap.commands import check
 from pytest_agentcap.commands.base import Commands
 from pytest_agentcap.commands.output import write_json, write_table
 
+if TYPE_CHECKING:
+    from pytest_agentcap.agents.spec import AgentSpec
+
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser("agents", help="list the agents that can be run")
+    parser = commands.add_parser("agents", help="list the agents that can be run, or check one")
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     parser.set_defaults(command=_run)
+    check.add(parser.add_subparsers(title="commands", metavar="COMMAND"))
 
 
 def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.agents.find import find_agents
+    from pytest_agentcap.sandbox.built import built_images
 
-    agents = find_agents(Path.cwd())
+    built = built_images()
+    rows = [_row(agent, built) for agent in find_agents(Path.cwd())]
     if args.json:
-        write_json([{name: getattr(a, name) for name in ("name", "version", "api", "description")} for a in agents])
-    else:
-        write_table(
-            ["NAME", "VERSION", "API", "DESCRIPTION"], [[a.name, a.version, a.api, a.description] for a in agents]
-        )
+        write_json(rows)
+        return 0
+    header = ["NAME", "VERSION", "API", "INSTALLED", "IMAGE", "DESCRIPTION"]
+    write_table(header, [_cells(row) for row in rows])
     return 0
+
+
+def _row(agent: AgentSpec, built: Mapping[str, str] | None) -> dict[str, Any]:
+    from pytest_agentcap.sandbox.built import image_state
+
+    return {
+        "name": agent.name,
+        "version": agent.version,
+        "api": agent.api,
+        "installed": shutil.which(agent.executable) is not None,
+        "image": None if built is None else image_state(agent.name, agent.folder, built),
+        "description": agent.description,
+    }
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    return list({**row, "installed": "yes" if row["installed"] else "no"}.values())

@@ -17,6 +17,8 @@ _FOLLOWUP = "Show what you have changed, and how you checked it."
 # mini-swe-agent knows no other end than this command; the lines that follow the first are what it hands in.
 _SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 _TITLE_WORDS, _TITLE_LENGTH = 6, 50
+# How the answer begins that ends a script.
+FINISHED = "Done, steps run:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def next_answer(request: Request, scripts: Sequence[Script]) -> Answer:
         )
     if position is None or position.script.commands is None:
         return Text(f"There is no reference for this prompt: {title}")
-    commands, done = position.script.commands, f"Done, steps run: {len(position.script.commands)}. {title}"
+    commands, done = position.script.commands, f"{FINISHED} {len(position.script.commands)}. {title}"
     if _asks_to_submit(request.messages):
         commands = (*commands, f"printf '%s\\n' {_SUBMIT} {shlex.quote(done)}")
     if position.results >= len(commands):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_agentcap.cli import COMMANDS
+from pytest_agentcap.cli import COMMANDS, main
 from pytest_agentcap.options import OPTIONS
 from pytest_agentcap.publish.schema import SCHEMA
 from pytest_agentcap.runs.results import SessionResult, TurnResult
@@ -252,12 +252,24 @@ def test_the_example_tests_are_skipped_without_an_agent(project):
 def test_the_example_agent_passes_the_quickstart_corpus(project, need):
     need("curl")
     need("jq")
-    write_files("docs/agents.md", project)
+    write_files("docs/adding-an-agent.md", project)
     corpus = ROOT / "corpora" / "quickstart"
     done = project.pytest(str(corpus), "--agent", "./agents/tiny", "--sandbox", "host", "--turns", "2", "-n", "2")
     done.assert_outcomes(passed=8)
     assert {result["verdict"] for result in project.results()} == {"passed"}
     assert {len(result["turns"]) for result in project.results()} == {2}
+
+
+def test_the_check_says_of_the_example_agent_what_is_shown(project, need, monkeypatch, capsys):
+    need("curl")
+    need("jq")
+    write_files("docs/adding-an-agent.md", project)
+    monkeypatch.chdir(project.path)
+    assert main(["agents", "check", "./agents/tiny", "--sandbox", "host"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    shown = re.search(r"^    STEP.*?(?=^```)", TEXTS["docs/adding-an-agent.md"], re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    assert [line[:21] for line in said] == [line[:21] for line in shown[0].splitlines()]
 
 
 def test_the_settings_for_podman_are_those_that_the_tool_tries():
