@@ -229,8 +229,7 @@ class AgentSession:
     def _export_trace(self) -> None:
         """Have the log of an agent that keeps it in a database; the agent's own program prints it."""
         trace = self.plan.agent.trace
-        unknown = self._session_id is None and any("{{session}}" in word for word in trace.export)
-        if not trace.export or unknown:
+        if not trace.export or self._session_id is None:
             return
         variables, scratch = self._variables(), self._around.scratch
         command = Command(
