@@ -27,21 +27,32 @@ class Doorway(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SandboxOptions:
-    """Bound what a sandbox may use: `network` is `model` (the proxy and nothing else) or `open`."""
+    """Bound what a sandbox may use, and name what it may read.
+
+    `network` is `model` (the proxy and nothing else) or `open`; `memory` and `disk` are sizes such as `512m`, `disk`
+    that of all files the sandbox has written; `skills` and `tools` are host folders that can be read inside.
+    """
 
     network: str = "model"
     memory: str = "4g"
     pids: int = 1024
-    cpus: float | None = None
+    cpus: float = 2.0
+    disk: str = "10g"
+    skills: Path | None = None
+    tools: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Tell how one command ended; `exit_code` is None when it was killed at its deadline."""
+    """Tell how one command ended; `exit_code` is None when it was killed at its deadline or for its use of the disk.
+
+    `limit` says in words which limit was reached meanwhile, whether or not the command survived it.
+    """
 
     exit_code: int | None
     timed_out: bool
     duration_s: float
+    limit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +70,8 @@ class Command:
 class SandboxSession(Protocol):
     """One started sandbox: a fresh home and workspace, kept over all turns of a session.
 
-    `home` and `workspace` are paths as the agent sees them, `proxy_origin` is the proxy's `http://host:port` as seen
-    from inside.
+    `home`, `workspace` and `skills` are paths as the agent sees them, `skills` None without such a folder;
+    `proxy_origin` is the proxy's `http://host:port` as seen from inside.
     """
 
     @property
@@ -69,6 +80,8 @@ class SandboxSession(Protocol):
     def workspace(self) -> str: ...
     @property
     def proxy_origin(self) -> str: ...
+    @property
+    def skills(self) -> str | None: ...
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         """Write one file that the agent's user owns; parent folders are made."""

@@ -57,16 +57,26 @@ class HostSandbox:
             # From here on a connection waits for whoever serves the socket, instead of being refused.
             listener.listen(_BACKLOG)
             stack.callback(doorway.listen(listener).close)
-            return HostSession(folder, listener.getsockname()[1], self._state, self._limits, stack.pop_all())
+            return HostSession(folder, listener.getsockname()[1], options, self._state, self._limits, stack.pop_all())
 
 
 class HostSession:
     """One temporary home and workspace, and the processes that carry this session's marker."""
 
-    def __init__(self, folder: Path, port: int, state: OwnerState, limits: CopyLimits, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        options: SandboxOptions,
+        state: OwnerState,
+        limits: CopyLimits,
+        stack: ExitStack,
+    ) -> None:
         self.home = str(folder / "home")
         self.workspace = str(folder / "work")
         self.proxy_origin = f"http://127.0.0.1:{port}"
+        self.skills = str(options.skills) if options.skills else None
+        self._tools = options.tools
         self._folder = folder
         self._state = state
         self._limits = limits
@@ -137,7 +147,13 @@ class HostSession:
         allowed = {
             name: value for name, value in os.environ.items() if name in _ALLOWED or name.startswith(_ALLOWED_PREFIX)
         }
-        return allowed | {"HOME": self.home, "TMPDIR": str(self._folder / "tmp")}
+        own = {"HOME": self.home, "TMPDIR": str(self._folder / "tmp")}
+        if self.skills:
+            own["AGENTCAP_SKILLS_DIR"] = self.skills
+        if self._tools:
+            own["AGENTCAP_TOOL_BIN"] = str(self._tools / "bin")
+            own["PATH"] = os.pathsep.join([own["AGENTCAP_TOOL_BIN"], allowed.get("PATH", os.defpath)])
+        return allowed | own
 
     def _markers(self) -> dict[str, str]:
         return {**self._state.environment(), SESSION_VARIABLE: self._marker}

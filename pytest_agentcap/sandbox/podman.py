@@ -6,10 +6,12 @@ import io
 import os
 import re
 import secrets
+import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,15 +32,18 @@ from pytest_agentcap.sandbox.egress import (
 from pytest_agentcap.sandbox.execution import Execution
 from pytest_agentcap.sandbox.files import remove_tree
 from pytest_agentcap.sandbox.images import ensure_image
+from pytest_agentcap.sandbox.limits import Counters, DiskWatch, container_limits, enforced_controllers
 from pytest_agentcap.sandbox.reaper import AGENT_LABEL, OWNER_LABEL, SESSION_LABEL, OwnerState, end_monitors
-from pytest_agentcap.sandbox.service import connect, explained
+from pytest_agentcap.sandbox.service import connect, explained, podman_info
 
 HOME = "/home/agent"
 WORKSPACE = "/work"
 
 _USER = "agent"
 _NETWORKS = {"model": "none", "open": "bridge"}
-_CPU_PERIOD_US = 100_000
+_SKILLS = "/opt/agentcap/skills"
+_TOOLS = "/opt/agentcap/tools"
+_KILLED = 128 + signal.SIGKILL
 _TICK_S = 0.1
 _READY_S = 30.0
 _END_S = 10.0
@@ -78,6 +83,7 @@ class PodmanSandbox:
         self._state = state
         self._limits = limits or CopyLimits()
         self._image: str | None = None
+        self._info: dict[str, Any] | None = None
 
     def prepare(self, progress: Callable[[str], None]) -> None:
         self._prepared(progress)
@@ -94,7 +100,7 @@ class PodmanSandbox:
             client = stack.enter_context(connect(self._uri))
             container = self._create(client, image, name, folder, options)
             stack.callback(_remove, client, container)
-            session = PodmanSession(client, container, self._limits, stack.pop_all())
+            session = PodmanSession(client, container, options, self._limits, stack.pop_all())
         try:
             session.open()
         except BaseException as error:
@@ -120,24 +126,16 @@ class PodmanSandbox:
         return folder
 
     def _create(self, client: PodmanClient, image: str, name: str, socket_folder: Path, options: SandboxOptions) -> str:
-        mount: dict[str, Any] = {
-            "type": "bind",
-            "source": str(socket_folder),
-            "target": SOCKET_FOLDER,
-            "read_only": True,
-        }
-        if _selinux_enforces():
-            mount["relabel"] = "Z"
-        limits: dict[str, Any] = {"mem_limit": options.memory, "pids_limit": options.pids}
-        if options.cpus is not None:
-            limits |= {"cpu_period": _CPU_PERIOD_US, "cpu_quota": int(options.cpus * _CPU_PERIOD_US)}
+        folders = {SOCKET_FOLDER: socket_folder, _SKILLS: options.skills, _TOOLS: options.tools}
         with explained("podman cannot make a container"):
+            environment = {"HOME": HOME, **_readable(options, client, image)}
+            limits = container_limits(options, self._controllers_of(client))
             container = client.containers.create(
                 image,
                 relay_command(),
                 name=f"agentcap-{name}-{secrets.token_hex(4)}",
                 user=RELAY_USER,
-                environment={"HOME": HOME},
+                environment=environment,
                 cap_drop=["all"],
                 # podman-py 5.8 hands `security_opt` on as SELinux options, where "no-new-privileges" does nothing.
                 no_new_privileges=True,
@@ -145,10 +143,15 @@ class PodmanSandbox:
                 # The host's proxy variables may hold a password, and mean nothing in here.
                 use_config_proxy=False,
                 labels={OWNER_LABEL: self._state.id, SESSION_LABEL: name, AGENT_LABEL: self._agent},
-                mounts=[mount],
+                mounts=[_mount(source, target) for target, source in folders.items() if source],
                 **limits,
             )
         return str(container.id)
+
+    def _controllers_of(self, client: PodmanClient) -> Collection[str] | None:
+        if self._info is None:
+            self._info = podman_info(client)
+        return enforced_controllers(self._info)
 
 
 class PodmanSession:
@@ -158,12 +161,18 @@ class PodmanSession:
     workspace = WORKSPACE
     proxy_origin = f"http://127.0.0.1:{RELAY_PORT}"
 
-    def __init__(self, client: PodmanClient, container: str, limits: CopyLimits, stack: ExitStack) -> None:
+    def __init__(
+        self, client: PodmanClient, container: str, options: SandboxOptions, limits: CopyLimits, stack: ExitStack
+    ) -> None:
+        self.skills = _SKILLS if options.skills else None
         self._client = client
         self._container = container
+        self._options = options
         self._limits = limits
         self._stack = stack
         self._files = ContainerFiles(client.api, container)
+        self._disk = DiskWatch(options.disk, self._written)
+        self._cgroup = ""
 
     def open(self) -> None:
         """Start the container and wait until the proxy can be reached from inside. Raises SandboxError."""
@@ -180,6 +189,7 @@ class PodmanSession:
         if code != 0:
             reason = said or "the relay does not come up"
             raise SandboxError(f"the proxy cannot be reached from inside the container: {reason}")
+        self._cgroup = str(self._inspect()["State"].get("CgroupPath") or "")
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         self._files.put(PurePosixPath(WORKSPACE) / path, data, mode)
@@ -195,21 +205,24 @@ class PodmanSession:
             self.put(stdin, command.stdin, 0o600)
             argv = ["sh", "-c", 'exec <"$0" && rm -f "$0" && exec "$@"', stdin, *argv]
         with command.stdout.open("ab", buffering=0) as stdout, command.stderr.open("ab", buffering=0) as stderr:
+            before = Counters.read(self._cgroup)
             execution = Execution.start(
                 self._client.api, self._container, argv, command.env, _USER, WORKSPACE, stdout, stderr
             )
             try:
-                timed_out = _wait(execution, started + command.timeout_s, tick)
-                code = None if timed_out else execution.exit_code()
+                ended = _wait(execution, started + command.timeout_s, tick, self._disk)
+                code = None if ended else execution.exit_code()
             except BaseException as error:
                 try:
                     self._end_turn(execution)
                 except SandboxError as trouble:
                     error.add_note(f"ending the agent's processes failed as well: {trouble}")
                 raise
-            if timed_out:
+            if ended:
                 self._end_turn(execution)
-        return Completed(code, timed_out, time.monotonic() - started)
+        duration_s = time.monotonic() - started
+        limit = (ended.limit if ended else None) or self._reached_since(before, code)
+        return Completed(code, ended is not None and ended.limit is None, duration_s, limit)
 
     def end_agent(self) -> None:
         """End all of the agent's processes, or the whole container when no process can be started to do it."""
@@ -230,6 +243,24 @@ class PodmanSession:
     def close(self) -> None:
         self._stack.close()
 
+    def _reached_since(self, before: Counters, code: int | None) -> str | None:
+        if (said := Counters.read(self._cgroup).reached_since(before, self._options)) is not None:
+            return said
+        # The container's first process may be the one that was killed: then its cgroup is gone.
+        if code == _KILLED and self._inspect()["State"].get("OOMKilled"):
+            return f"the memory limit of {self._options.memory} was reached, and the container was killed"
+        return self._disk.now()
+
+    def _written(self) -> int:
+        return int(self._inspect(size=True).get("SizeRw") or 0)
+
+    def _inspect(self, size: bool = False) -> dict[str, Any]:
+        with explained("podman does not tell how a container is"):
+            answer = self._client.api.get(f"/containers/{self._container}/json", params={"size": str(size).lower()})
+            answer.raise_for_status()
+            facts: dict[str, Any] = answer.json()
+            return facts
+
     def _end_turn(self, execution: Execution) -> None:
         self.end_agent()
         # What the agent said last is still on its way.
@@ -249,13 +280,40 @@ class PodmanSession:
             self._client.api.post(f"/containers/{self._container}/{action}").raise_for_status()
 
 
-def _wait(execution: Execution, deadline: float, tick: Callable[[], None]) -> bool:
-    """Wait for the end of a command; return whether its deadline came first."""
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Say that a command is to be ended: for its use of the disk, or at its deadline."""
+
+    limit: str | None = None
+
+
+def _wait(execution: Execution, deadline: float, tick: Callable[[], None], disk: DiskWatch) -> _Cut | None:
+    """Wait for the end of a command; return why it has to be ended instead, or None."""
     while not execution.wait(min(_TICK_S, max(0.0, deadline - time.monotonic()))):
         tick()
+        if (said := disk.when_due()) is not None:
+            return _Cut(said)
         if time.monotonic() >= deadline:
-            return True
-    return False
+            return _Cut()
+    return None
+
+
+def _mount(source: Path, target: str) -> dict[str, Any]:
+    mount: dict[str, Any] = {"type": "bind", "source": str(source), "target": target, "read_only": True}
+    if _selinux_enforces():
+        # The socket's folder is one container's own; the user's folders may be mounted into others as well.
+        mount["relabel"] = "Z" if target == SOCKET_FOLDER else "z"
+    return mount
+
+
+def _readable(options: SandboxOptions, client: PodmanClient, image: str) -> dict[str, str]:
+    """Return the variables that lead to skills and tools."""
+    found = {"AGENTCAP_SKILLS_DIR": _SKILLS} if options.skills else {}
+    if options.tools:
+        pairs = (each.partition("=") for each in client.images.get(image).attrs["Config"]["Env"])
+        path = next((value for name, _, value in pairs if name == "PATH"), "/usr/local/bin:/usr/bin:/bin")
+        found |= {"AGENTCAP_TOOL_BIN": f"{_TOOLS}/bin", "PATH": f"{_TOOLS}/bin:{path}"}
+    return found
 
 
 def _remove(client: PodmanClient, container: str) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import requests
 import urllib3
@@ -105,6 +106,15 @@ class PodmanService:
 def connect(uri: str) -> PodmanClient:
     """Open a client to the service at `uri`; the caller closes it."""
     return PodmanClient(base_url=uri)
+
+
+def podman_info(client: PodmanClient) -> dict[str, Any]:
+    """Return what podman tells of its host. Raises SandboxError."""
+    with explained("podman does not tell how it is set up"):
+        answer = client.api.get("/info")
+        answer.raise_for_status()
+        info: dict[str, Any] = answer.json()
+        return info
 
 
 @contextmanager
