@@ -19,7 +19,7 @@ from pytest_agentcap.agents.spec import AgentSpec
 from pytest_agentcap.credentials import Key, find_key, secret_values
 from pytest_agentcap.distributed import Assignment, run_key
 from pytest_agentcap.options import SCRIPTED, Settings
-from pytest_agentcap.preflight import PreflightError, check_push, check_sandboxes, check_upstream
+from pytest_agentcap.preflight import PreflightError, check_folders, check_push, check_sandboxes, check_upstream
 from pytest_agentcap.runs.layout import RunDirectory, create_run, workspace_folder
 from pytest_agentcap.runs.manifest import Manifest
 from pytest_agentcap.runs.pairs import finish_journals
@@ -80,6 +80,7 @@ class Controller:
             for line in reap():
                 say(line)
             self.state = Owner.claim()
+            check_folders(self.settings, self.agents, self.state)
             check_upstream(self.upstream, self.key)
             check_push(self.settings.push, self.upstream)
             uri = self._start_podman()
@@ -158,7 +159,7 @@ class Controller:
             "agentcap_version": __version__,
             "trials": settings.trials,
             "sandbox": settings.sandbox,
-            "network": settings.network,
+            "network": settings.network if settings.sandbox == "podman" else None,
             "created_at": int(time.time()),
             "python": sys.version.split()[0],
         }

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from pytest_agentcap.runs.layout import RunDirectory
     from pytest_agentcap.runs.writer import PairWriter
     from pytest_agentcap.sandbox.base import Sandbox, SandboxOptions
+    from pytest_agentcap.sandbox.reaper import OwnerState
     from pytest_agentcap.sandbox.shared import Homes
+    from pytest_agentcap.sandbox.workspace import Workspace
     from pytest_agentcap.session import AgentSession
     from pytest_agentcap.upstream.scripted import ScriptedModel
 
@@ -94,18 +96,17 @@ def grader() -> GraderFiles:
 
 
 @pytest.fixture
-def workspace_source(pytestconfig: pytest.Config) -> Path | None:
-    """The folder whose copy is the session's working directory; None for an empty one."""
+def workspace_source(pytestconfig: pytest.Config) -> Path | str | None:
+    """What the session's working directory is a copy of: a folder, or REPOSITORY@REF of git; None for an empty one."""
     return pytestconfig.stash[SETTINGS].workspace
 
 
 @pytest.fixture
 def sandbox_options(pytestconfig: pytest.Config) -> SandboxOptions:
     """What the agent's sandbox may use."""
-    from pytest_agentcap.sandbox.base import SandboxOptions
+    from pytest_agentcap.plan import sandbox_options_of
 
-    settings = pytestconfig.stash[SETTINGS]
-    return SandboxOptions(settings.network, settings.memory, settings.pids)
+    return sandbox_options_of(pytestconfig.stash[SETTINGS])
 
 
 @pytest.fixture
@@ -188,7 +189,7 @@ def agent_session(
     turns: int,
     followup: Followup | Drafter,
     grader: GraderFiles,
-    workspace_source: Path | None,
+    workspace_source: Path | str | None,
     sandbox_options: SandboxOptions,
     shared_home: bool,
     _homes: Homes,
@@ -215,7 +216,7 @@ def agent_session(
         turn_timeout_s=settings.turn_timeout_s,
         graders=_load_graders(grader, settings, request),
         secrets=_capturing.secrets,
-        workspace=workspace_source,
+        workspace=_workspace_of(workspace_source, state, request),
         options=sandbox_options,
         label=settings.label,
     )
@@ -257,6 +258,16 @@ def _task_of(request: pytest.FixtureRequest) -> Task:
     line = request.node.location[1]
     name = request.node.originalname
     return Task(name, (name,), path.parent.name, (line or 0) + 1, f"{path.name}:{(line or 0) + 1}")
+
+
+def _workspace_of(source: Path | str | None, state: OwnerState, request: pytest.FixtureRequest) -> Workspace | None:
+    from pytest_agentcap.sandbox.base import SandboxError
+    from pytest_agentcap.sandbox.workspace import prepare_workspace
+
+    try:
+        return None if source is None else prepare_workspace(source, state, request.config.invocation_params.dir)
+    except (SandboxError, OSError) as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 def _load_graders(own: GraderFiles, settings: Settings, request: pytest.FixtureRequest) -> tuple[Grader, ...]:

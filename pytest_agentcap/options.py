@@ -42,6 +42,22 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _processors(text: str) -> float:
+    try:
+        count = float(text)
+    except ValueError:
+        count = math.nan
+    if not 0.01 <= count < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of CPUs from 0.01 on")
+    return count
+
+
+def _size(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*[bkmgt]?b?", text.lower()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 512m or 4g")
+    return text
+
+
 def _model(text: str) -> str:
     if not re.fullmatch(r"[^\s\"'\\{}]+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a model id: no white space, quotes or braces")
@@ -133,9 +149,13 @@ OPTIONS = (
     Option("seed", "seed of --sample (default 0)", _whole, "S"),
     Option("sandbox", "where agents run: podman (default) or host (no isolation)", _one_of("podman", "host")),
     Option("network", "what a sandbox reaches: model (default, the proxy only) or open", _one_of("model", "open")),
-    Option("memory", "memory of one sandbox (default 4g)", metavar="SIZE"),
+    Option("memory", "memory of one sandbox (default 4g)", _size, "SIZE"),
     Option("pids", "processes of one sandbox (default 1024)", _count, "N"),
-    Option("workspace", "folder that is copied as every session's working directory", metavar="DIR"),
+    Option("cpus", "CPUs of one sandbox, in fractions too (default 2)", _processors, "N"),
+    Option("disk", "what the files written in one sandbox may have (default 10g)", _size, "SIZE"),
+    Option("workspace", "every session's working directory: a folder, or REPOSITORY@REF of git", metavar="DIR"),
+    Option("skills", "folder of skills (skills/NAME/SKILL.md) for agents that look for some", metavar="DIR"),
+    Option("tool-dir", "folder that agents can read, with its bin/ on their PATH", metavar="DIR"),
     Option("grader", "a Python file that defines grade, or an executable", metavar="PATH", repeatable=True),
     Option("label", "text stored with every capture", metavar="TEXT"),
     Option("push", "publish captures and traces at the end of the session", _destination, "OWNER/BASE"),
@@ -186,7 +206,11 @@ class Settings:
     network: str
     memory: str
     pids: int
-    workspace: Path | None
+    cpus: float
+    disk: str
+    workspace: str | None
+    skills: Path | None
+    tool_dir: Path | None
     graders: tuple[str, ...]
     label: str | None
     push: str | None
@@ -203,9 +227,6 @@ class Settings:
         """
         given = {option.name: _given(config, option) for option in OPTIONS}
         models = tuple(dict.fromkeys(given["model"] or ()))
-        workspace = given["workspace"]
-        if workspace is not None and not Path(workspace).is_dir():
-            raise pytest.UsageError(f"--workspace {workspace}: there is no such folder")
         if given["limit"] and given["sample"]:
             raise pytest.UsageError("--limit and --sample exclude each other: give one")
         return cls(
@@ -224,7 +245,11 @@ class Settings:
             network=given["network"] or "model",
             memory=given["memory"] or "4g",
             pids=given["pids"] or 1024,
-            workspace=Path(workspace).resolve() if workspace else None,
+            cpus=given["cpus"] or 2.0,
+            disk=given["disk"] or "10g",
+            workspace=_workspace(given["workspace"]),
+            skills=_folder_of("skills", given["skills"], "skills/*/SKILL.md"),
+            tool_dir=_folder_of("tool-dir", given["tool-dir"], "bin"),
             graders=tuple(given["grader"] or ()),
             label=given["label"],
             push=given["push"],
@@ -246,6 +271,29 @@ def _given(config: pytest.Config, option: Option) -> Any:
         return [option.type(each) for each in value] if option.repeatable else option.type(value)
     except argparse.ArgumentTypeError as error:
         raise pytest.UsageError(f"{config.inipath}: {option.dest}: {error}") from error
+
+
+def _workspace(given: str | None) -> str | None:
+    """Return an absolute folder, or what names a repository as it was given."""
+    if given is None or Path(given).is_dir():
+        return str(Path(given).resolve()) if given else None
+    from pytest_agentcap.sandbox.workspace import Repository
+
+    try:
+        Repository.parse(given, Path.cwd())
+    except ValueError as error:
+        raise pytest.UsageError(f"--workspace {given}: {error}") from error
+    return given
+
+
+def _folder_of(option: str, given: str | None, holds: str) -> Path | None:
+    """Return a folder that agents are to read, and that holds what they look for in it."""
+    if given is None:
+        return None
+    folder = Path(given)
+    if not any(folder.glob(holds)):
+        raise pytest.UsageError(f"--{option} {given}: there is no {holds} in it")
+    return folder.resolve()
 
 
 def _choose_upstream(given: str | None, has_model: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
     from pytest_agentcap.grading.base import GraderResult
     from pytest_agentcap.proxy.leases import Call
 
+_KILLED = 128 + signal.SIGKILL
 _SHOWN_LINES = 15
 _SHOWN_CALLS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Tell how one turn went; `returncode` is None when it was killed at its deadline."""
+    """Tell how one turn went; `returncode` is None when it was killed, at its deadline or for its use of the disk.
+
+    `limit` says which limit of the sandbox was reached in it.
+    """
 
     number: int
     prompt: str
@@ -33,6 +38,12 @@ class Turn:
     timed_out: bool
     duration_s: float
     stderr: str
+    limit: str | None = None
+
+    @property
+    def was_killed(self) -> bool:
+        """Tell whether a limit ended it, and not merely one of its processes."""
+        return self.limit is not None and not self.timed_out and self.returncode in (None, _KILLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +107,11 @@ def judge(
         return "infra", infra
     last = turns[-1] if turns else None
     if last is not None and (last.timed_out or last.returncode != 0):
-        broken = _breakdown(calls[-1:])
+        broken = None if last.was_killed else _breakdown(calls[-1:])
         if broken:
             return "infra", broken
+        if last.limit and not last.timed_out:
+            return "limit", f"turn {last.number}: {last.limit}"
         if last.timed_out:
             return "agent_timeout", f"turn {last.number} was ended after {last.duration_s:.0f} s"
         return "agent_error", f"turn {last.number} ended with exit code {last.returncode}{_last_words(last.stderr)}"

@@ -20,11 +20,26 @@ if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec
     from pytest_agentcap.debug import Debug
     from pytest_agentcap.followup.base import Drafter, Followup
+    from pytest_agentcap.options import Settings
     from pytest_agentcap.proxy.server import CaptureProxy
+    from pytest_agentcap.sandbox.workspace import Workspace
     from pytest_agentcap.session import AgentSession
     from pytest_agentcap.upstream.scripted import ScriptedModel
 
 DEFAULT_TURN_TIMEOUT_S = 1200.0
+
+
+def sandbox_options_of(settings: Settings) -> SandboxOptions:
+    """Return what a sandbox may use when no corpus says otherwise."""
+    return SandboxOptions(
+        network=settings.network,
+        memory=settings.memory,
+        pids=settings.pids,
+        cpus=settings.cpus,
+        disk=settings.disk,
+        skills=settings.skills,
+        tools=settings.tool_dir,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +58,7 @@ class SessionPlan:
     turn_timeout_s: float | None
     graders: Sequence[Grader]
     secrets: tuple[str, ...]
-    workspace: Path | None
+    workspace: Workspace | None
     options: SandboxOptions
     label: str | None
     claim: Claim = UNCLAIMED
@@ -82,6 +97,10 @@ class SessionPlan:
             "agent_version": self.agent.version,
             "model": self.model,
             "sandbox": self.sandbox,
+            "network": self.options.network if self.sandbox == "podman" else None,
+            "workspace": self.workspace.source if self.workspace else None,
+            "workspace_commit": self.workspace.commit if self.workspace else None,
+            "turns_planned": max(len(self.task.prompts), self.turns),
             "nodeid": self.nodeid,
             "prompt": self.task.prompt,
         }

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import stat
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_agentcap.credentials import Key
 from pytest_agentcap.options import SCRIPTED, Settings
-from pytest_agentcap.sandbox.base import SandboxOptions
+from pytest_agentcap.plan import sandbox_options_of
 from pytest_agentcap.sandbox.choose import make_sandbox
+from pytest_agentcap.sandbox.workspace import prepare_workspace
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec
@@ -74,6 +77,25 @@ def check_push(push: str | None, upstream: str) -> None:
         raise PreflightError(str(error)) from error
 
 
+def check_folders(settings: Settings, agents: Sequence[AgentSpec], state: OwnerState) -> None:
+    """See that what agents are to find in their sandboxes can be there; a repository is fetched now.
+
+    Raises PreflightError or SandboxError.
+    """
+    if settings.skills:
+        for agent in agents:
+            if agent.skills is None:
+                raise PreflightError(f"--skills {settings.skills}: the agent {agent.name} does not look for skills")
+    if settings.sandbox == "podman":
+        for option, folder in (("skills", settings.skills), ("tool-dir", settings.tool_dir)):
+            if folder and not folder.stat().st_mode & stat.S_IXOTH:
+                raise PreflightError(
+                    f"--{option} {folder}: agents in containers cannot read it: chmod -R o+rX {folder}"
+                )
+    if settings.workspace:
+        prepare_workspace(settings.workspace, state, Path.cwd())
+
+
 def check_sandboxes(
     settings: Settings,
     agents: Sequence[AgentSpec],
@@ -95,8 +117,7 @@ def check_sandboxes(
             state=state,
         )
         sandbox.prepare(progress)
-        options = SandboxOptions(settings.network, settings.memory, settings.pids)
-        sandbox.start("preflight", _ClosedDoor(), options).close()
+        sandbox.start("preflight", _ClosedDoor(), sandbox_options_of(settings)).close()
 
 
 class _ClosedDoor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_agentcap.agents.commands import agent_files, variables_of
+from pytest_agentcap.agents.commands import variables_of
 from pytest_agentcap.agents.left import export_trace, keep_trace
 from pytest_agentcap.agents.templates import Variables
 from pytest_agentcap.corpus.task import Task
@@ -16,8 +17,11 @@ from pytest_agentcap.grading.base import GraderError, GraderInput, GraderResult
 from pytest_agentcap.grading.combine import run_graders
 from pytest_agentcap.outcome import Outcome, Turn, judge
 from pytest_agentcap.plan import SessionPlan, Surroundings
+from pytest_agentcap.provision import provide
+from pytest_agentcap.runs.layout import write_whole
 from pytest_agentcap.runs.results import SessionResult, TurnResult, save_result
 from pytest_agentcap.sandbox.base import Command, SandboxError
+from pytest_agentcap.sandbox.patch import Baseline, Patch, make_patch
 from pytest_agentcap.tally import UNCOUNTED, Tally, total_tokens
 from pytest_agentcap.turns import Stage, prompt_of, run_turn
 
@@ -49,6 +53,9 @@ class AgentSession:
         self._ended: float | None = None
         self._busy = False
         self._frozen: dict[int, Path] = {}
+        self._left_out: dict[int, Sequence[str]] = {}
+        self._baseline = Baseline(None)
+        self._patch: Patch | None = None
         self._tally = UNCOUNTED
 
     @property
@@ -71,7 +78,8 @@ class AgentSession:
         if turn not in self._frozen:
             place = self._around.scratch / f"workspace-{turn}"
             place.mkdir(parents=True)
-            self._notes += self._opened.box.copy_out(self._opened.box.workspace, place)
+            self._left_out[turn] = self._opened.box.copy_out(self._opened.box.workspace, place)
+            self._notes += self._left_out[turn]
             self._frozen[turn] = place
         return self._frozen[turn]
 
@@ -127,6 +135,7 @@ class AgentSession:
             self._export_trace()
             self._opened.box.stop()
             self._keep_trace()
+            self._keep_patch()
         finally:
             self._around.proxy.revoke(self._opened.lease)
             try:
@@ -165,10 +174,7 @@ class AgentSession:
             raise
         watch = UpstreamWatch(lease, plan.run.captures, plan.model, around.proxy.recorded_as)
         self._opened = Stage(plan, around, box, lease, watch)
-        if plan.workspace:
-            box.put_tree(plan.workspace, box.workspace)
-        for path, data in agent_files(plan.agent, plan.model, box, lease.token):
-            box.put(path, data)
+        self._baseline = provide(plan, box, lease.token)
 
     def _run_task(self, task: Task) -> None:
         scripted = self._around.scripted
@@ -253,6 +259,19 @@ class AgentSession:
         into = self.plan.run.trace(self.plan.claim.session)
         self._notes += keep_trace(stage.box, patterns, into, around.scratch, stage.mask, around.earlier)
 
+    def _keep_patch(self) -> None:
+        """Keep what the session changed in its workspace; that it cannot be told is no failure of anybody's."""
+        turn, run, name = len(self._turns), self.plan.run, self.plan.claim.session
+        try:
+            patch = make_patch(self._baseline, self.workspace, self._left_out.get(turn, ()))
+        except SandboxError as error:
+            self._notes.append(f"no patch: {error}")
+            return
+        run.patch(name).parent.mkdir(exist_ok=True)
+        write_whole(run.patch(name), self._stage.mask.apply(patch.data)[0])
+        self._notes += patch.notes
+        self._patch = patch
+
     def _grade(self, task: Task) -> None:
         if not self.plan.graders:
             return
@@ -281,7 +300,8 @@ class AgentSession:
             abort_reason=self._abort,
             session_id=self._session_id,
             turns=tuple(
-                TurnResult(t.number, t.prompt, t.returncode, t.duration_s, t.timed_out, t.reply) for t in self._turns
+                TurnResult(t.number, t.prompt, t.returncode, t.duration_s, t.timed_out, t.reply, t.limit)
+                for t in self._turns
             ),
             calls=len(self.calls),
             prompt_tokens=total_tokens(self._tally.own_tokens, 0),
@@ -289,6 +309,8 @@ class AgentSession:
             models=self._tally.by_model([call.rid for call in self.calls], plan.model) if self._ended else {},
             request_ids=tuple(call.rid for call in self.calls),
             graders=tuple(asdict(each) for each in self._graders),
+            patch=str(plan.run.patch(plan.claim.session).relative_to(plan.run.path)) if self._patch else None,
+            changed_files=self._patch.files if self._patch else None,
             notes=(*self._notes, *(f"forwarded, not recorded: {each}" for each in self._forwarded())),
         )
         try:

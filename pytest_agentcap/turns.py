@@ -88,6 +88,7 @@ def run_turn(
         completed.timed_out,
         round(completed.duration_s, 3),
         err,
+        completed.limit,
     )
     return EndedTurn(turn, session_id, fault)
 

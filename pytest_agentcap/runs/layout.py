@@ -48,6 +48,10 @@ class RunDirectory:
         """Return the folder of the agent's own log of a session."""
         return self.path / "traces" / session
 
+    def patch(self, session: str) -> Path:
+        """Return where the changes that a session made to its workspace are kept."""
+        return self.path / "workspaces" / f"{session}.patch"
+
     def journal(self, session: str) -> Path:
         return self.captures / f"{session}.journal"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,17 @@ class Manifest:
     def update(self) -> list[dict[str, Any]]:
         """Rewrite run.json from the result files and return them."""
         results = self.results()
-        document = {**self.facts, "tasks": [_task(result) for result in results]}
+        document = {**self.facts, **_held_to(results), "tasks": [_task(result) for result in results]}
         write_whole(self.run.manifest, json.dumps(document, indent=2).encode() + b"\n")
         return results
+
+
+def _held_to(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what sessions were really given where a corpus overrides what the options say."""
+    turns = [max(result.get("turns_planned") or 0, len(result["turns"])) for result in results]
+    networks = sorted({result["network"] for result in results if result.get("network")})
+    told: dict[str, Any] = {"turns_per_task": max(turns)} if any(turns) else {}
+    return told | ({"network": ", ".join(networks)} if networks else {})
 
 
 def _task(result: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,10 @@ GOOD_VERDICTS = frozenset({"captured", "passed"})
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """Tell what one turn was asked and how it ended; `duration_s` in seconds, `returncode` None when it was killed."""
+    """Tell what one turn was asked and how it ended; `duration_s` in seconds, `returncode` None when it was killed.
+
+    `limit` says which limit of the sandbox was reached in it.
+    """
 
     turn: int
     prompt: str
@@ -24,6 +27,7 @@ class TurnResult:
     duration_s: float
     timed_out: bool
     reply: str
+    limit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,10 @@ class SessionResult:
     nodeid: str
     prompt: str
     started_at: float
+    network: str | None = None
+    workspace: str | None = None
+    workspace_commit: str | None = None
+    turns_planned: int | None = None
     ended_at: float | None = None
     verdict: str | None = None
     reason: str | None = None
@@ -59,6 +67,8 @@ class SessionResult:
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     request_ids: tuple[str, ...] = ()
     graders: tuple[dict[str, Any], ...] = field(default=())
+    patch: str | None = None
+    changed_files: int | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +37,11 @@ class CopyLimits:
     depth: int = 64
     total_bytes: int = 256 << 20
     stream_bytes: int = 4 << 30
+
+
+def is_cut(line: str) -> bool:
+    """Tell whether a line about what was left out is about files: then the copy cannot tell which there are not."""
+    return not re.search(r"is no regular file but a [A-Za-z ]+$", line)
 
 
 class _Reader(Protocol):

@@ -94,8 +94,12 @@ class HostSession:
             os.fchmod(file.fileno(), mode)
 
     def put_tree(self, source: Path, path: str) -> None:
+        target = self._inside(path)
         try:
-            shutil.copytree(source, self._inside(path), symlinks=True, ignore=_special_files, dirs_exist_ok=True)
+            # A home that several sessions share has the links of the session before.
+            for link in (each for each in source.rglob("*") if each.is_symlink()):
+                (target / link.relative_to(source)).unlink(missing_ok=True)
+            shutil.copytree(source, target, symlinks=True, ignore=_special_files, dirs_exist_ok=True)
         except (OSError, shutil.Error) as error:
             raise SandboxError(f"{source} cannot be copied into the sandbox: {error}") from error
 

@@ -79,6 +79,10 @@ class LentBox:
     def proxy_origin(self) -> str:
         return self._box.proxy_origin
 
+    @property
+    def skills(self) -> str | None:
+        return self._box.skills
+
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         self._box.put(path, data, mode)
 

@@ -54,6 +54,7 @@ def test_a_result_is_read_back_as_it_was_saved(run):
         "duration_s": 9.5,
         "timed_out": True,
         "reply": "",
+        "limit": None,
     }
     assert result["request_ids"] == ["r1", "r2"]
     assert result["prompt_tokens"] is None
