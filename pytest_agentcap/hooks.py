@@ -10,6 +10,7 @@ import pytest
 from pytest_agentcap.distributed import ASSIGNMENT
 from pytest_agentcap.live import LiveLine, live_line
 from pytest_agentcap.matrix import extent
+from pytest_agentcap.overrides import overrides_by_file
 from pytest_agentcap.reporting import Pushed, announce, header, write_summary
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ class ControllerHooks:
         planned = extent(nodeids, settings.agents, settings.models, settings.trials)
         if planned.sessions:
             self._announced = True
-            self._say(announce(settings, planned))
+            for line in announce(settings, planned, overrides_by_file(nodeids, self._config.rootpath)):
+                self._say(line)
 
     def _erase(self) -> None:
         if self._line:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from pytest_agentcap.options import SCRIPTED, Settings
 if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
     from pytest_agentcap.matrix import Extent
+    from pytest_agentcap.overrides import Overrides
     from pytest_agentcap.session import AgentSession
 
 
@@ -33,23 +34,40 @@ def header(controller: Controller, taken: Sequence[str]) -> list[str]:
     if settings.sandbox == "host":
         lines.append("agentcap: sandbox host: agents run on this machine, in a temporary home, with no isolation")
     else:
-        reach = "the proxy only" if settings.network == "model" else "the internet"
-        lines.append(f"agentcap: sandbox podman, network {settings.network} ({reach})")
+        lines.append(f"agentcap: sandbox podman, network {settings.network} ({_reach(settings.network)})")
     if taken:
         names = ", ".join(f"{name} (use --agentcap-{name[2:]})" for name in taken)
         lines.append(f"agentcap: taken by another plugin or a conftest.py: {names}")
     return lines
 
 
-def announce(settings: Settings, planned: Extent) -> str:
-    """Say how much is about to run, before it does."""
+def announce(settings: Settings, planned: Extent, overrides: Mapping[str, Overrides]) -> list[str]:
+    """Say how much is about to run, before it does, and which corpora reach more than the options say."""
     agents, models = len(settings.agents), len(settings.models)
     counts = [(planned.tasks, "task"), (agents, "agent"), (models, "model"), (settings.trials, "trial")]
     words = [_counted(*count) for count in counts]
     # With -k some cells of the matrix stay empty, and the product would be wrong.
     whole = planned.sessions == planned.tasks * agents * models * settings.trials
     said = f" = {' × '.join(words)}" if whole else f" of {', '.join(words)}"
-    return f"agentcap: {_counted(planned.sessions, 'session')}{said}, {_counted(settings.turns, 'turn')} each"
+    lines = [f"agentcap: {_counted(planned.sessions, 'session')}{said}, {_turns(settings, overrides)}"]
+    asked = {
+        str(Path(file).parent): own.network
+        for file, own in overrides.items()
+        if own.network not in (None, settings.network) and settings.sandbox == "podman"
+    }
+    lines += [f"agentcap: network {network} ({_reach(network)}) for {place}" for place, network in asked.items()]
+    return lines
+
+
+def _turns(settings: Settings, overrides: Mapping[str, Overrides]) -> str:
+    counts = {settings.turns if own.turns is None else own.turns for own in overrides.values()} or {settings.turns}
+    if 0 in counts:
+        return "turns as the fixture says"
+    return f"{' or '.join(map(str, sorted(counts)))} {'turn' if counts == {1} else 'turns'} each"
+
+
+def _reach(network: str | None) -> str:
+    return "the proxy only" if network == "model" else "the internet too"
 
 
 def describe(report: pytest.TestReport, session: AgentSession) -> None:
