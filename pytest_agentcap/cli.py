@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from pytest_agentcap import __version__
-from pytest_agentcap.commands import agents, corpora, export, ls, proxy, run, show
+from pytest_agentcap.commands import agents, corpora, export, images, ls, proxy, run, show
 from pytest_agentcap.commands.output import complain
+from pytest_agentcap.sandbox.base import SandboxError
 
-COMMANDS = (run, ls, show, export, proxy, agents, corpora)
+COMMANDS = (run, ls, show, export, proxy, agents, images, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BROKEN_PIPE
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, SandboxError) as error:
         complain(str(error))
         return 2
     return status

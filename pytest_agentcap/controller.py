@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 import warnings
@@ -72,7 +73,8 @@ class Controller:
     def start(self, say: Say) -> Assignment:
         """Check everything that can be checked now, and make the run directories.
 
-        Raises pytest.UsageError with one line. Whatever it raises, `close` is to be called.
+        Raises pytest.UsageError with one line, and one more for each thing that podman lacks on this host. Whatever it
+        raises, `close` is to be called.
         """
         from pytest_agentcap.sandbox.reaper import Owner, reap
 
@@ -83,7 +85,7 @@ class Controller:
             check_folders(self.settings, self.agents, self.state)
             check_upstream(self.upstream, self.key)
             check_push(self.settings.push, self.upstream)
-            uri = self._start_podman()
+            uri = self._start_podman(say)
             check_sandboxes(self.settings, self.agents, uri, self.state, say)
             runs = {
                 run_key(agent.folder, model): str(self._make_run(agent, model).path)
@@ -91,7 +93,8 @@ class Controller:
                 for model in self.settings.models
             }
         except (PreflightError, SandboxError, OSError) as error:
-            raise pytest.UsageError(f"agentcap: {error}") from error
+            lines = [str(error), *self._missing(error)]
+            raise pytest.UsageError("\n".join(f"agentcap: {line}" for line in lines)) from error
         return Assignment(self.state.id, runs, uri)
 
     def report(self) -> None:
@@ -133,14 +136,27 @@ class Controller:
         while self.holds:
             self.holds.pop().release()
 
-    def _start_podman(self) -> str | None:
+    def _start_podman(self, say: Say) -> str | None:
         if self.settings.sandbox != "podman":
             return None
-        from pytest_agentcap.sandbox.service import PodmanService
+        from pytest_agentcap.sandbox.requirements import unenforced_limits
+        from pytest_agentcap.sandbox.service import PodmanService, podman_info
 
         assert self.state is not None
-        self.service = PodmanService.start(self.state)
+        self.service = PodmanService.start(self.state, say)
+        with self.service.client() as client:
+            for line in unenforced_limits(podman_info(client)):
+                say(f"agentcap: {line}")
         return self.service.uri
+
+    def _missing(self, error: Exception) -> list[str]:
+        """Name what podman lacks here, when it is podman that failed; where it works it lacks nothing."""
+        own = self.settings.sandbox == "podman" and sys.platform == "linux" and "CONTAINER_HOST" not in os.environ
+        if not own or not isinstance(error, SandboxError):
+            return []
+        from pytest_agentcap.sandbox.requirements import Host, missing_parts
+
+        return missing_parts(Host.current(), self.settings.network)
 
     def _make_run(self, agent: AgentSpec, model: str) -> RunDirectory:
         provider = provider_of(self.upstream, model)

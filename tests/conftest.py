@@ -127,6 +127,22 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     return Project(pytester)
 
 
+@pytest.fixture
+def fake_podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Put a shell script in podman's place; every call's words are a line of the file that is returned."""
+
+    def install(script: str) -> Path:
+        programs, calls = tmp_path / "fake-bin", tmp_path / "podman-calls"
+        programs.mkdir()
+        calls.touch()
+        (programs / "podman").write_text(f'#!/bin/sh\necho "$@" >>{calls}\n{textwrap.dedent(script)}')
+        (programs / "podman").chmod(0o755)
+        monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+        return calls
+
+    return install
+
+
 @dataclass(slots=True)
 class HttpUpstream:
     """A model server of a test's own; `seen` holds path and headers of each request that came."""

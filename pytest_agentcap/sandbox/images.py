@@ -52,7 +52,12 @@ def ensure_image(
     wanted = content_hash(folder, extra_files)
     if name != BASE and stands_on_base(folder):
         ensure_image(BASE, base_folder(), {}, uri, state, progress)
-    with locked(state_root() / f"image-{name}.lock"):
+    lock = state_root() / f"image-{name}.lock"
+    with locked(lock, wait=False) as free:
+        pass
+    if not free:
+        progress(f"waiting for {image}, which another process is building")
+    with locked(lock):
         if _label(image, uri) != wanted:
             progress(f"building {image}; the first time this takes some minutes")
             _build(image, wanted, _context(folder, extra_files), state, progress)

@@ -144,9 +144,9 @@ def remove_containers(owner_id: str) -> int:
     """
     if shutil.which("podman") is None:
         raise SandboxError("podman is not installed, so containers cannot be removed")
-    listed = _podman("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={OWNER_LABEL}={owner_id}").split()
+    listed = run_podman("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={OWNER_LABEL}={owner_id}").split()
     if listed:
-        _podman("rm", "--force", "--time", "0", "--volumes", *listed)
+        run_podman("rm", "--force", "--time", "0", "--volumes", *listed)
         end_monitors(listed)
     return len(listed)
 
@@ -188,10 +188,18 @@ def _reap_owner(state: OwnerState) -> str:
     )
 
 
-def _podman(*arguments: str) -> str:
-    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+def run_podman(*arguments: str, timeout_s: float = 120.0) -> str:
+    """Run podman's command line and return what it printed. Raises SandboxError with what it complained of."""
+    try:
+        done = subprocess.run(
+            ["podman", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout_s
+        )
+    except FileNotFoundError as error:
+        raise SandboxError("podman is not installed: install it or use --sandbox host") from error
+    except subprocess.TimeoutExpired as error:
+        raise SandboxError(f"podman {arguments[0]} takes longer than {timeout_s:.0f} s") from error
     if done.returncode != 0:
-        raise SandboxError(f"podman {arguments[0]} failed: {done.stderr.strip()}")
+        raise SandboxError(f"podman {arguments[0]} failed: {' '.join(done.stderr.split())}")
     return done.stdout
 
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from podman import PodmanClient
 from podman.errors import APIError, PodmanError
 
 from pytest_agentcap.sandbox.base import SandboxError
+from pytest_agentcap.sandbox.machine import machine_uri
 from pytest_agentcap.sandbox.reaper import OwnerState
 
 _START_S = 60.0
@@ -34,8 +35,10 @@ class PodmanService:
         self._process = process
 
     @classmethod
-    def start(cls, state: OwnerState) -> PodmanService:
+    def start(cls, state: OwnerState, progress: Callable[[str], None] = lambda _line: None) -> PodmanService:
         """Use the service that CONTAINER_HOST names, else start one that lives as long as this object is open.
+
+        On macOS it is the one in podman's virtual machine, which is started if need be.
 
         Raises SandboxError when podman is absent or its service does not answer.
         """
@@ -45,7 +48,7 @@ class PodmanService:
         if shutil.which("podman") is None:
             raise SandboxError(f"podman is not installed: {_INSTALL}")
         if sys.platform == "darwin":
-            return cls._running(_machine_uri(), "start the virtual machine with: podman machine start")
+            return cls._running(machine_uri(progress), "start the virtual machine with: podman machine start")
         return cls._started(state)
 
     def client(self) -> PodmanClient:
@@ -144,16 +147,3 @@ def _trouble(uri: str) -> str | None:
             return None if client.ping() else "it does not answer a ping"
     except (requests.RequestException, urllib3.exceptions.HTTPError, PodmanError, ValueError) as error:
         return explanation(error)
-
-
-def _machine_uri() -> str:
-    done = subprocess.run(
-        ["podman", "machine", "inspect", "--format", "{{.ConnectionInfo.PodmanSocket.Path}}"],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    path = last_line(done.stdout)
-    if done.returncode != 0 or not path:
-        raise SandboxError("podman has no virtual machine: podman machine init && podman machine start")
-    return f"unix://{path}"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_agentcap.sandbox.base import SandboxError
-from pytest_agentcap.sandbox.images import content_hash
+from pytest_agentcap.sandbox.images import BASE, base_folder, content_hash, image_name, stands_on_base
 
 
 @pytest.fixture
@@ -50,3 +50,26 @@ def test_the_hash_changes_with_extra_files_and_their_place(folder: Path, tmp_pat
 def test_a_folder_without_containerfile_is_named(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="has no Containerfile"):
         content_hash(tmp_path, {})
+
+
+def test_an_image_that_stands_on_the_shared_layer_changes_with_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "base").mkdir(parents=True)
+    (tmp_path / "data" / "base" / "Containerfile").write_text("FROM debian\n")
+    monkeypatch.setattr("pytest_agentcap.sandbox.images.packaged", lambda name: tmp_path / "data")
+    alone = content_hash(folder, {})
+    (folder / "Containerfile").write_text(f"ARG X\nFROM {image_name(BASE)} AS x\n")
+    on_base = content_hash(folder, {})
+    assert stands_on_base(folder)
+    (tmp_path / "data" / "base" / "Containerfile").write_text("FROM debian\nRUN true\n")
+    assert content_hash(folder, {}) != on_base
+    (folder / "Containerfile").write_text("FROM base\n")
+    assert not stands_on_base(folder)
+    assert content_hash(folder, {}) == alone
+
+
+def test_every_shipped_agent_stands_on_the_shared_layer() -> None:
+    folders = [path.parent for path in base_folder().parent.glob("*/Containerfile") if path.parent != base_folder()]
+    assert folders
+    assert all(map(stands_on_base, folders))
