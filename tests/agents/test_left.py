@@ -61,6 +61,17 @@ def test_a_turn_that_failed_has_its_trace_too(project):
     assert (run / "traces/a/t-1.jsonl").read_text() == "{}\n"
 
 
+def test_a_turn_that_took_too_long_has_its_trace_too(project):
+    write(project)
+    project.write_jsonl({"id": "a", "input": [FIRST, "echo {} >> ~/talks/t-1.jsonl; sleep 600"], "timeout": 4000})
+    project.pytest("--agent", "shell", "--sandbox", "host").assert_outcomes(failed=1)
+    [kept] = project.results()
+    assert (kept["verdict"], kept["abort_reason"]) == ("agent_timeout", "follow-up-turn-timeout")
+    [run] = project.runs()
+    assert (run / "traces/a/t-1.jsonl").read_text() == "{}\n{}\n"
+    assert (run / "traces/a/session.json").read_text() == "log of t-1\n"
+
+
 def test_an_export_that_fails_is_a_note_and_no_file(project):
     write(project, "echo half; echo no such session >&2; exit 4")
     project.write_jsonl({"id": "a", "input": FIRST})

@@ -22,7 +22,7 @@ from podman import PodmanClient
 from pytest_agentcap.sandbox.base import Command, Completed, SandboxError, SandboxOptions
 from pytest_agentcap.sandbox.copyout import CopyLimits
 from pytest_agentcap.sandbox.files import remove_tree
-from pytest_agentcap.sandbox.images import HASH_LABEL, ensure_image
+from pytest_agentcap.sandbox.images import BASE, HASH_LABEL, base_folder, content_hash, ensure_image, image_name
 from pytest_agentcap.sandbox.podman import PodmanSandbox, PodmanSession
 from pytest_agentcap.sandbox.reaper import (
     AGENT_LABEL,
@@ -416,6 +416,48 @@ def test_an_image_is_built_once_for_the_same_content(
         assert client.images.get(image).labels[HASH_LABEL] != first.labels[HASH_LABEL]
     finally:
         client.images.remove(image, force=True)
+
+
+def test_the_shared_layer_has_what_agents_need(service: PodmanService, state: OwnerState, client: PodmanClient) -> None:
+    image = ensure_image(BASE, base_folder(), {}, service.uri, state, lambda line: None)
+    assert client.images.get(image).labels[HASH_LABEL] == content_hash(base_folder(), {})
+    script = "node --version; python3 --version; for p in npm git socat curl; do command -v $p; done; id -u agent; stat -c %U /work"
+    done = subprocess.run(
+        ["podman", "run", "--rm", "--network", "none", image, "sh", "-c", script], capture_output=True, text=True
+    )
+    node, python, *programs = done.stdout.split("\n")
+    assert node.startswith("v22.")
+    assert python.startswith("Python 3.")
+    assert [program.rpartition("/")[2] for program in programs[:4]] == ["npm", "git", "socat", "curl"]
+    assert programs[4:6] == ["1000", "agent"]
+
+
+def test_who_needs_an_image_that_is_being_built_waits_and_says_so(
+    service: PodmanService, state: OwnerState, client: PodmanClient, tmp_path: Path
+) -> None:
+    token = secrets.token_hex(4)
+    (tmp_path / "Containerfile").write_text(f"FROM {image_name(BASE)}\nRUN echo {token}; sleep 3\n")
+    building, said = threading.Event(), [list[str](), list[str]()]
+
+    def build(number: int) -> None:
+        def progress(line: str) -> None:
+            said[number].append(line)
+            if line == token:
+                building.set()
+
+        ensure_image("test-waits", tmp_path, {}, service.uri, state, progress)
+
+    first, second = (threading.Thread(target=build, args=(number,)) for number in (0, 1))
+    try:
+        first.start()
+        assert building.wait(60)
+        second.start()
+        first.join()
+        second.join()
+        assert any(token in line for line in said[0])
+        assert said[1] == ["waiting for localhost/agentcap-test-waits:latest, which another process is building"]
+    finally:
+        client.images.remove("localhost/agentcap-test-waits:latest", force=True)
 
 
 def test_a_build_that_fails_names_its_step(service: PodmanService, state: OwnerState, tmp_path: Path) -> None:
