@@ -421,7 +421,8 @@ def test_an_image_is_built_once_for_the_same_content(
 def test_the_shared_layer_has_what_agents_need(service: PodmanService, state: OwnerState, client: PodmanClient) -> None:
     image = ensure_image(BASE, base_folder(), {}, service.uri, state, lambda line: None)
     assert client.images.get(image).labels[HASH_LABEL] == content_hash(base_folder(), {})
-    script = "node --version; python3 --version; for p in npm git socat curl; do command -v $p; done; id -u agent; stat -c %U /work"
+    script = "node --version; python3 --version; for p in npm git socat curl; do command -v $p; done"
+    script += "; id -u agent; stat -c %U /work"
     done = subprocess.run(
         ["podman", "run", "--rm", "--network", "none", image, "sh", "-c", script], capture_output=True, text=True
     )
