@@ -235,7 +235,10 @@ class AgentSession:
     def _export_trace(self) -> None:
         """Have the log of an agent that keeps it in a database; the agent's own program prints it."""
         trace = self.plan.agent.trace
-        if not trace.export or self._session_id is None:
+        if not trace.export or not self._turns:
+            return
+        if self._session_id is None:
+            self._notes.append("no trace: the agent has not told its session's name")
             return
         variables, scratch = self._variables(), self._around.scratch
         command = Command(

@@ -21,6 +21,8 @@ PACKAGE = ROOT / "pytest_agentcap"
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(ROOT.glob("docs/*.md"))}
 TEXTS = {"README.md": (ROOT / "README.md").read_text("utf-8"), **PAGES}
 OTHERS_OPTIONS = {
+    "--add-subuids",
+    "--binary",
     "--collect-only",
     "--data-binary",
     "--dist",
@@ -29,6 +31,7 @@ OTHERS_OPTIONS = {
     "--lf",
     "--maxfail",
     "--maxschedchunk",
+    "--now",
     "--prefix",
 }
 FIXTURES = {
