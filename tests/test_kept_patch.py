@@ -162,3 +162,19 @@ def test_a_workspace_keeps_its_own_instructions(project):
     options = ("--skills", "bundle", "--workspace", "seed")
     project.pytest("--agent", "shell", "--sandbox", "host", *options).assert_outcomes(passed=1)
     assert project.results()[0]["turns"][0]["reply"].splitlines()[-1] == "The project's own."
+
+
+def test_sessions_that_share_a_home_find_skills_and_have_patches_of_their_own(project):
+    project.write_shell_agent()
+    definition = project.path / "agents/shell/agent.toml"
+    definition.write_text('skills = "{{home}}/.shell/skills"\n' + definition.read_text())
+    project.write("bundle/skills/greet/SKILL.md", "Say hello.\n")
+    project.write("conftest.py", "import pytest\n@pytest.fixture\ndef shared_home():\n    return True\n")
+    project.write_jsonl(
+        {"id": "a", "input": "python3 call hi; cat ~/.shell/skills/greet/SKILL.md; echo a > a; touch ~/x"},
+        {"id": "b", "input": "python3 call hi; cat ~/.shell/skills/greet/SKILL.md; echo b > b; ls ~/x"},
+    )
+    project.pytest("--agent", "shell", "--sandbox", "host", "--skills", "bundle").assert_outcomes(passed=2)
+    assert [result["changed_files"] for result in project.results()] == [1, 1]
+    [run] = project.runs()
+    assert "+++ b/b\n" in (run / "workspaces/b.patch").read_text()

@@ -31,7 +31,10 @@ _KINDS = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device",
 
 @dataclass(frozen=True, slots=True)
 class CopyLimits:
-    """Bound one copy: `entries` seen, folder `depth`, `total_bytes` written, `stream_bytes` read of an archive."""
+    """Bound one copy: `entries` seen, folder `depth`, `total_bytes` written, `stream_bytes` read of an archive.
+
+    What is in `.git` folders may have `total_bytes` of its own: a long history leaves the files their room.
+    """
 
     entries: int = 50_000
     depth: int = 64
@@ -40,8 +43,12 @@ class CopyLimits:
 
 
 def is_cut(line: str) -> bool:
-    """Tell whether a line about what was left out is about files: then the copy cannot tell which there are not."""
-    return not re.search(r"is no regular file but a [A-Za-z ]+$", line)
+    """Tell whether a line about what was left out is about files: then the copy cannot tell which there are not.
+
+    The history of a repository is not missed.
+    """
+    history = re.fullmatch(r"'\.git/[\w./-]+' is left out: [\w ]+", line)
+    return not (history or re.search(r"is no regular file but a [A-Za-z ]+$", line))
 
 
 class _Reader(Protocol):
@@ -99,7 +106,7 @@ class _Copy:
     limits: CopyLimits
     left_out: list[str] = field(default_factory=list)
     entries: int = 0
-    written: int = 0
+    written: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
 
     def leave_out(self, parts: Sequence[str], why: str) -> None:
         # A name is the agent's text: `repr` keeps control characters and terminal escapes out of reports.
@@ -127,7 +134,8 @@ class _Copy:
         return True
 
     def file(self, parts: Sequence[str], size: int, executable: bool, content: _Reader) -> None:
-        if size > self.limits.total_bytes - self.written:
+        history = ".git" in parts
+        if size > self.limits.total_bytes - self.written[history]:
             self.leave_out(parts, f"is left out: with its {size} bytes the copy would exceed {self.limits.total_bytes}")
             return
         if len(parts) > 1 and not self.folder(parts[:-1]):
@@ -148,7 +156,7 @@ class _Copy:
             while size > 0 and (chunk := content.read(min(size, _CHUNK))):
                 target.write(chunk)
                 size -= len(chunk)
-                self.written += len(chunk)
+                self.written[history] += len(chunk)
 
     def text(self, parts: Sequence[str], text: str) -> None:
         data = os.fsencode(text)

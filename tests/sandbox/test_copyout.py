@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_agentcap.sandbox.base import SandboxError
-from pytest_agentcap.sandbox.copyout import CopyLimits, copy_tar, copy_tree
+from pytest_agentcap.sandbox.copyout import CopyLimits, copy_tar, copy_tree, is_cut
 
 LIMITS = CopyLimits()
 
@@ -285,3 +285,16 @@ def test_an_archive_that_ends_early_is_an_error(into: Path) -> None:
     whole = b"".join(tar(entry("work/a", b"x" * 5000)))
     with pytest.raises(SandboxError, match="cannot be read"):
         copy_tar([whole[:2000]], into, LIMITS)
+
+
+def test_a_long_history_leaves_the_files_their_room(tmp_path: Path) -> None:
+    source, into = tmp_path / "source", tmp_path / "into"
+    (source / ".git").mkdir(parents=True)
+    into.mkdir()
+    (source / ".git" / "pack").write_bytes(bytes(90))
+    (source / ".git" / "pack2").write_bytes(bytes(90))
+    (source / "file").write_bytes(bytes(90))
+    [line] = copy_tree(source, into, CopyLimits(total_bytes=100))
+    assert line.startswith("'.git/pack2' is left out: ")
+    assert not is_cut(line)
+    assert (into / "file").stat().st_size == 90

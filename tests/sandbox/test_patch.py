@@ -125,6 +125,8 @@ def test_of_a_copy_that_is_not_whole_nothing_is_taken_for_deleted(began: Path, e
     patch = make_patch(Baseline.of(began, {}), ended, cut)
     assert changes(patch) == ["same"]
     assert patch.notes == ("the patch tells of no deleted files: the copy of the workspace is not whole",)
+    pack = ["'.git/objects/pack/pack-0a.pack' is left out: with its 9 bytes the copy would exceed 5"]
+    assert changes(make_patch(Baseline.of(began, {}), ended, pack)) == ["gone", "same"]
     pipe = ["'pipe' is no regular file but a device or a FIFO", "'s' is no regular file but a socket"]
     assert changes(make_patch(Baseline.of(began, {}), ended, pipe)) == ["gone", "same"]
     faked = ['"x\' is no regular file but a FIFO" is nested deeper than 64 folders']
