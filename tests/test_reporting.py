@@ -95,5 +95,6 @@ def test_an_ended_pytest_run_leaves_the_users_folder_alone_but_for_the_run(proje
         "results",
         "run.json",
         "sessions",
+        "traces",
         "workspaces",
     ]
