@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,10 @@ def add(commands: Commands) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.agents.find import find_agents
-    from pytest_agentcap.sandbox.built import built_images
 
-    built = built_images()
-    rows = [_row(agent, built) for agent in find_agents(Path.cwd())]
+    agents = find_agents(Path.cwd())
+    images = _images(agents)
+    rows = [_row(agent, images) for agent in agents]
     if args.json:
         write_json(rows)
         return 0
@@ -37,15 +37,26 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _row(agent: AgentSpec, built: Mapping[str, str] | None) -> dict[str, Any]:
-    from pytest_agentcap.sandbox.built import image_state
+def _images(agents: Sequence[AgentSpec]) -> Mapping[str, str]:
+    """Return how each agent's image stands; nothing where podman does not tell."""
+    from pytest_agentcap.sandbox.base import SandboxError
+    from pytest_agentcap.sandbox.image_store import image_states
+    from pytest_agentcap.sandbox.images import CONTAINERFILE
 
+    folders = {agent.name: agent.folder for agent in agents if (agent.folder / CONTAINERFILE).is_file()}
+    try:
+        return {each.name: each.state for each in image_states(folders)}
+    except SandboxError:
+        return {}
+
+
+def _row(agent: AgentSpec, images: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": agent.name,
         "version": agent.version,
         "api": agent.api,
         "installed": shutil.which(agent.executable) is not None,
-        "image": None if built is None else image_state(agent.name, agent.folder, built),
+        "image": images.get(agent.name),
         "description": agent.description,
     }
 
