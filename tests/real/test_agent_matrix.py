@@ -11,8 +11,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tested import log_tested
 
 from pytest_agentcap.agents.spec import read_agent
+from pytest_agentcap.runs.layout import RunDirectory
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
 
@@ -82,7 +84,10 @@ def matrix(tmp_path_factory: pytest.TempPathFactory, run_pytest: RunPytest) -> t
     workspace = tmp_path_factory.mktemp("matrix")
     done = run_pytest(workspace, "corpora/quickstart", *NAMED, "--turns", "2", "--limit", str(TASKS))
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    return runs_by_agent(workspace), done.stdout
+    runs = runs_by_agent(workspace)
+    for name, run in runs.items():
+        log_tested(read_agent(FOLDER / name / "agent.toml"), RunDirectory(run.path), scripted=True)
+    return runs, done.stdout
 
 
 @pytest.mark.parametrize("agent", AGENTS)

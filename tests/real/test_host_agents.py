@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tested import log_tested
 
 from pytest_agentcap.agents.spec import AgentSpec, read_agent
+from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.shipped import packaged
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
@@ -60,6 +62,7 @@ def captured(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = (workspace / ".agentcap").glob(f"{agent.name}-scripted-*")
+    log_tested(agent, RunDirectory(run), scripted=True)
     calls = [json.loads(path.read_bytes()) for path in run.glob("captures/*.request.json")]
     results = [json.loads(path.read_bytes()) for path in run.glob("results/*.json")]
     return Captured(agent, run, results, sorted(calls, key=lambda call: call["started_at_ns"]))
