@@ -24,15 +24,19 @@ OTHERS_OPTIONS = {
     "--add-subuids",
     "--binary",
     "--collect-only",
+    "--context",
     "--data-binary",
     "--dist",
     "--from",
+    "--jinja",
     "--junitxml",
     "--lf",
     "--maxfail",
     "--maxschedchunk",
     "--now",
+    "--parallel",
     "--prefix",
+    "--temp",
 }
 FIXTURES = {
     *("capture_proxy", "agent_sandbox", "agent_session", "agent", "model", "task", "trial"),
@@ -141,6 +145,15 @@ def test_every_agent_and_corpus_that_is_shipped_is_described():
     assert set(named_in_rows(section("docs/agents.md", "## Shipped agents"))) == agents
     corpora = {path.name for path in ROOT.glob("corpora/*") if (path / "README.md").is_file()}
     assert set(named_in_rows(section("docs/corpora.md", "## Shipped corpora"))) == corpora
+
+
+def test_every_agent_that_is_shipped_has_been_run_or_the_page_says_why_not():
+    page = "docs/tested-models-and-agents.md"
+    agents = {path.parent.name for path in ROOT.glob("agents/*/agent.toml")}
+    run = set(re.findall(r"^\| `[^`]+` \| `([^`]+)` \|", TEXTS[page], re.MULTILINE))
+    reasons = dict(re.findall(r"^- `([^`]+)`: (.+)$", TEXTS[page].partition("\n## Not run\n")[2], re.MULTILINE))
+    assert run | set(reasons) == agents
+    assert "no run has been recorded yet." not in reasons.values()
 
 
 def test_every_key_and_placeholder_of_an_agent_is_described():
