@@ -84,7 +84,7 @@ class Controller:
             self.state = Owner.claim()
             check_folders(self.settings, self.agents, self.state)
             check_upstream(self.upstream, self.key)
-            check_push(self.settings.push, self.upstream)
+            check_push(self.settings, self.upstream)
             uri = self._start_podman(say)
             check_sandboxes(self.settings, self.agents, uri, self.state, say)
             runs = {
@@ -112,6 +112,7 @@ class Controller:
     def push(self, finished: list[FinishedRun], say: Say) -> str | None:
         """Publish what was captured, and say where it is; return in one line why that failed."""
         from pytest_agentcap.publish.destination import Destination
+        from pytest_agentcap.publish.gate import GateOptions, SecretGate
         from pytest_agentcap.publish.publisher import publish_runs
         from pytest_agentcap.publish.push import PushOptions
 
@@ -119,10 +120,12 @@ class Controller:
         place = Destination.parse(str(settings.push))
         try:
             options = PushOptions(settings.public, settings.license_id)
+            scan = GateOptions(settings.scan_strict, settings.redact, config=settings.scan_config)
+            gate = SecretGate.open(scan, say) if settings.scan else None
             with warnings.catch_warnings():
                 # The Hub's client warns of its own parts; pytest would show that as if it were the tests' doing.
                 warnings.simplefilter("ignore", DeprecationWarning)
-                publish_runs([done.run for done in finished if done.parquet], place, options, None, say)
+                publish_runs([done.run for done in finished if done.parquet], place, options, gate, say)
         except Exception as error:
             # Whatever went wrong, the captures are here, and the summary tells how to push them.
             return f"not pushed: {error}"

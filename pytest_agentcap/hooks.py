@@ -11,7 +11,7 @@ from pytest_agentcap.distributed import ASSIGNMENT
 from pytest_agentcap.live import LiveLine, live_line
 from pytest_agentcap.matrix import extent
 from pytest_agentcap.overrides import overrides_by_file
-from pytest_agentcap.reporting import Pushed, announce, header, write_summary
+from pytest_agentcap.reporting import Pushed, announce, header, push_arguments, write_summary
 
 if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
@@ -30,7 +30,7 @@ class ControllerHooks:
         self._started = self._announced = False
         # An exit status does not tell: it is 0 after a second Ctrl-C.
         self._broken: str | None = None
-        self._pushed = Pushed(controller.settings.push)
+        self._pushed = Pushed(push_arguments(controller.settings))
         self._tests: Sequence[str] = ()
         self._line: LiveLine | None = None
 

@@ -161,6 +161,10 @@ OPTIONS = (
     Option("push", "publish captures and traces at the end of the session", _destination, "OWNER/BASE"),
     Option("public", "make new repositories of --push public (default: private)", flag=True),
     Option("license", "the licence of datasets that --push makes", metavar="ID"),
+    Option("no-scan", "let --push publish without a secret scan", flag=True),
+    Option("scan-strict", "let --push refuse what may be a secret, not only what is one", flag=True),
+    Option("scan-config", "the secret scanner's own configuration file", metavar="FILE"),
+    Option("redact", "let --push publish placeholders in the place of secrets", flag=True),
     Option("no-mask", "store known secret values as they are", flag=True),
     Option("debug", "show each turn's command line and the agent's output as it comes", flag=True, short=False),
 )
@@ -216,6 +220,10 @@ class Settings:
     push: str | None
     public: bool
     license_id: str | None
+    scan: bool
+    scan_strict: bool
+    scan_config: Path | None
+    redact: bool
     mask: bool
     debug: bool
 
@@ -227,6 +235,9 @@ class Settings:
         """
         given = {option.name: _given(config, option) for option in OPTIONS}
         models = tuple(dict.fromkeys(given["model"] or ()))
+        for name in ("scan-strict", "scan-config", "redact"):
+            if given["no-scan"] and given[name]:
+                raise pytest.UsageError(f"--{name} needs the scan: leave out --no-scan")
         if given["limit"] and given["sample"]:
             raise pytest.UsageError("--limit and --sample exclude each other: give one")
         return cls(
@@ -255,6 +266,10 @@ class Settings:
             push=given["push"],
             public=bool(given["public"]),
             license_id=given["license"],
+            scan=not given["no-scan"],
+            scan_strict=bool(given["scan-strict"]),
+            scan_config=_scan_config(given["scan-config"]),
+            redact=bool(given["redact"]),
             mask=not given["no-mask"],
             debug=bool(given["debug"]),
         )
@@ -294,6 +309,12 @@ def _folder_of(option: str, given: str | None, holds: str) -> Path | None:
     if not any(folder.glob(holds)):
         raise pytest.UsageError(f"--{option} {given}: there is no {holds} in it")
     return folder.resolve()
+
+
+def _scan_config(given: str | None) -> Path | None:
+    if given is not None and not Path(given).is_file():
+        raise pytest.UsageError(f"--scan-config {given}: there is no such file")
+    return Path(given).resolve() if given else None
 
 
 def _choose_upstream(given: str | None, has_model: bool) -> str:

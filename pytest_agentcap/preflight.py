@@ -56,12 +56,12 @@ def check_upstream(upstream: str, key: Key | None) -> None:
         raise PreflightError(f"--upstream {upstream}: answered {answer.status_code} to {used}")
 
 
-def check_push(push: str | None, upstream: str) -> None:
-    """Find out whether what is captured may be published and the Hub's token may write there.
+def check_push(settings: Settings, upstream: str) -> None:
+    """Find out whether what is captured may be published, can be scanned, and the Hub's token may write there.
 
     Raises PreflightError.
     """
-    if push is None:
+    if settings.push is None:
         return
     if upstream == SCRIPTED:
         raise PreflightError("--push: what the scripted model says is not published; pass --model and --upstream")
@@ -70,10 +70,13 @@ def check_push(push: str | None, upstream: str) -> None:
     from pytest_agentcap.publish.destination import Destination
     from pytest_agentcap.publish.publisher import check_destination
     from pytest_agentcap.publish.remote import PushError
+    from pytest_agentcap.publish.scanners import ScanError, find_scanner
 
     try:
-        check_destination(Destination.parse(push), HfApi())
-    except PushError as error:
+        check_destination(Destination.parse(settings.push), HfApi())
+        if settings.scan:
+            find_scanner()
+    except (PushError, ScanError) as error:
         raise PreflightError(str(error)) from error
 
 

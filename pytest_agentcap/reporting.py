@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -129,11 +130,22 @@ def summary_table(finished: Sequence[FinishedRun]) -> list[str]:
 
 @dataclass(slots=True)
 class Pushed:
-    """Tell what became of --push: lines that say what is where, and why it failed."""
+    """Tell what became of --push: lines that say what is where, and why it failed.
 
-    place: str | None
+    `arguments` are what `agentcap export` takes to push the same way.
+    """
+
+    arguments: str
     lines: list[str] = field(default_factory=list)
     failed: str | None = None
+
+
+def push_arguments(settings: Settings) -> str:
+    """Return the settings that concern publishing as `agentcap export` takes them."""
+    given = {"public": settings.public, "strict": settings.scan_strict, "redact": settings.redact}
+    valued = {"push": settings.push, "license": settings.license_id, "scan-config": settings.scan_config}
+    flags = [f"--{name}" for name, value in {**given, "no-scan": not settings.scan}.items() if value]
+    return " ".join([*(f"--{name} {shlex.quote(str(value))}" for name, value in valued.items() if value), *flags])
 
 
 def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun], pushed: Pushed | None = None) -> None:
@@ -158,7 +170,7 @@ def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun], p
     if pushed and pushed.failed:
         runs = " ".join(_shown(done.run.path) for done in finished if done.parquet)
         write(f"ERROR    {pushed.failed}", red=True)
-        write(f"         push it with: {_program()} export {runs} --push {pushed.place}", red=True)
+        write(f"         push it with: {_program()} export {runs} {pushed.arguments}", red=True)
     write(f"look at it with: {_program()} show {_shown(finished[-1].run.path)}")
 
 

@@ -35,16 +35,17 @@ def add(commands: Commands) -> None:
 def _run(args: argparse.Namespace) -> int:
     if args.all == bool(args.targets):
         raise TargetError("export: name the runs, or pass --all")
+    publishing.check_options(args)
     sources = _find_sources(workspace_folder(), args)
     if args.format:
         return _export_format(sources, args)
     files = [source for source in sources if isinstance(source, Path)]
-    if files:
-        raise TargetError(f"{files[0]} is a parquet file already: pass --format")
+    if files and not args.push:
+        raise TargetError(f"{files[0]} is a parquet file already: pass --format or --push")
     runs = [source for source in sources if isinstance(source, RunDirectory)]
     with publishing.progress_bars() as progress:
-        status = max([_export_run(run, args, progress) for run in runs])
-    return max(status, publishing.push_runs(runs, args)) if args.push else status
+        status = max([_export_run(run, args, progress) for run in runs], default=0)
+    return max(status, publishing.push_sources(sources, args)) if args.push else status
 
 
 def _find_sources(folder: Path, args: argparse.Namespace) -> list[RunDirectory | Path]:
@@ -71,11 +72,17 @@ def _export_format(sources: list[RunDirectory | Path], args: argparse.Namespace)
 
     status = max([_finish(source) for source in sources if isinstance(source, RunDirectory)], default=0)
     folder = args.output or Path(f"agentcap-{args.format}")
-    report = export_format(args.format, sources, folder, latest=args.latest)
+    latest = args.latest or bool(args.push and not args.all_attempts)
+    report = export_format(args.format, sources, folder, latest=latest)
     for line in report.notes:
         complain(line)
     write(f"{folder}: {report.records} records in {len(report.files)} files, {report.bytes} bytes")
-    return 1 if report.notes else status
+    status = 1 if report.notes else status
+    if not args.push:
+        return status
+    from pytest_agentcap.publish.derived import Export
+
+    return max(status, publishing.push_export(Export(args.format, folder, report.files, sources), args))
 
 
 def _finish(run: RunDirectory) -> int:

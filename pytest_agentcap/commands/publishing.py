@@ -6,12 +6,20 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Never
+from pathlib import Path
+from typing import TYPE_CHECKING, Never
 
 from pytest_agentcap.commands.output import complain, write
 from pytest_agentcap.runs.layout import RunDirectory
 
+if TYPE_CHECKING:
+    from pytest_agentcap.publish.derived import Export
+    from pytest_agentcap.publish.destination import Destination
+    from pytest_agentcap.publish.gate import SecretGate
+    from pytest_agentcap.publish.push import PushOptions
+
 Progress = Callable[[str, int, int], None]
+_SCANNING = ("rescan", "strict", "redact", "no-verify", "scan-config")
 _LICENSE = "an SPDX id as the Hub spells it, such as cc-by-4.0"
 
 
@@ -19,31 +27,83 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what goes with --push to the parser of `export`."""
     group = parser.add_argument_group("publishing")
     group.add_argument(
-        "--push", metavar="OWNER/BASE", help="publish to OWNER/BASE-captures and OWNER/BASE-AGENT-traces"
+        "--push",
+        metavar="OWNER/BASE",
+        help="publish to OWNER/BASE-captures and OWNER/BASE-AGENT-traces; with --format, to the dataset of that name",
     )
     group.add_argument("--public", action="store_true", help="make new repositories public (default: private)")
     group.add_argument("--license", metavar="ID", dest="license_id", help=f"the datasets' licence: {_LICENSE}")
     group.add_argument("--dry-run", action="store_true", help="say what would be pushed, and push nothing")
     group.add_argument("--replace", action="store_true", help="remove what was published of these runs before")
     group.add_argument("--all-attempts", action="store_true", help="publish sessions that were tried again later too")
+    scan = parser.add_argument_group("secret scan, before anything is published")
+    scan.add_argument("--no-scan", action="store_true", help="publish without it")
+    scan.add_argument("--rescan", action="store_true", help="scan again what was scanned before")
+    scan.add_argument("--strict", action="store_true", help="do not publish what may be a secret either")
+    scan.add_argument("--redact", action="store_true", help="publish placeholders in the place of secrets")
+    scan.add_argument("--no-verify", action="store_true", help="ask nobody whether a secret works")
+    scan.add_argument("--scan-config", type=Path, metavar="FILE", help="the scanner's own configuration file")
 
 
-def push_runs(runs: Sequence[RunDirectory], args: argparse.Namespace) -> int:
-    """Publish finished runs; return 1 when that failed, with one line that says why."""
+def check_options(args: argparse.Namespace) -> None:
+    """Refuse options that say nothing without --push, or that contradict each other.
+
+    Raises ValueError.
+    """
+    scanning = {f"--{name}": getattr(args, name.replace("-", "_")) for name in _SCANNING}
+    given = [name for name, value in scanning.items() if value]
+    if args.no_scan and given:
+        raise ValueError(f"export: {given[0]} needs the scan: leave out --no-scan")
+    if args.scan_config and not args.scan_config.is_file():
+        raise ValueError(f"export: --scan-config {args.scan_config}: no such file")
+    if not args.push and (given or args.no_scan):
+        raise ValueError(f"export: {given[0] if given else '--no-scan'} goes with --push")
+
+
+def open_gate(args: argparse.Namespace) -> SecretGate | None:
+    """Make the gate that the options ask for; None with --no-scan.
+
+    Raises PushError when no scanner is installed.
+    """
+    from pytest_agentcap.publish.gate import GateOptions, SecretGate
+
+    if args.no_scan:
+        return None
+    options = GateOptions(args.strict, args.redact, args.rescan, not args.no_verify, args.scan_config)
+    return SecretGate.open(options, write)
+
+
+def push_sources(sources: Sequence[RunDirectory | Path], args: argparse.Namespace) -> int:
+    """Publish finished runs and captures parquets; return 1 when that failed, with one line that says why."""
+    from pytest_agentcap.publish.publisher import publish_runs
+
+    def publish(place: Destination, options: PushOptions, gate: SecretGate | None) -> None:
+        with progress_bars() as progress:
+            publish_runs(sources, place, options, gate, write, latest=not args.all_attempts, progress=progress)
+
+    return _push(args, publish)
+
+
+def push_export(export: Export, args: argparse.Namespace) -> int:
+    """Publish an export in another format as a dataset of its own; return as `push_sources`."""
+    from pytest_agentcap.publish.derived import publish_derived
+
+    return _push(args, lambda place, options, gate: publish_derived(export, place, options, gate, write))
+
+
+def _push(args: argparse.Namespace, publish: Callable[[Destination, PushOptions, SecretGate | None], None]) -> int:
     from huggingface_hub import HfApi
 
     from pytest_agentcap.publish.destination import Destination
-    from pytest_agentcap.publish.publisher import check_destination, publish_runs
+    from pytest_agentcap.publish.publisher import check_destination
     from pytest_agentcap.publish.push import PushOptions
     from pytest_agentcap.publish.remote import PushError
 
     place = Destination.parse(args.push)
-    options = PushOptions(args.public, args.license_id, args.replace, args.dry_run)
     try:
         if not args.dry_run:
             check_destination(place, HfApi())
-        with progress_bars() as progress:
-            publish_runs(runs, place, options, None, write, latest=not args.all_attempts, progress=progress)
+        publish(place, PushOptions(args.public, args.license_id, args.replace, args.dry_run), open_gate(args))
     except PushError as error:
         complain(f"not pushed: {error}")
         return 1

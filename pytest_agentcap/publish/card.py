@@ -12,6 +12,7 @@ import yaml
 
 from pytest_agentcap.publish.columns import COLUMNS
 from pytest_agentcap.publish.destination import Destination
+from pytest_agentcap.runs.masking import PLACEHOLDER
 
 BEGIN, END = "<!-- agentcap: begin -->", "<!-- agentcap: end -->"
 _BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.S)
@@ -33,7 +34,9 @@ def captures_card(
     """
     configs = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}]
     title = f"{place.base}: model calls of coding agents"
-    return _put(before, title, _metadata(CAPTURES_TAGS, license_id, configs=configs), _captures_block(place, files))
+    return put_block(
+        before, title, metadata_of(CAPTURES_TAGS, license_id, configs=configs), _captures_block(place, files)
+    )
 
 
 def traces_card(
@@ -41,15 +44,17 @@ def traces_card(
 ) -> str:
     """Return the card of an agent's traces repository; `forms` tells each file's format by path."""
     tags = ("agent-traces", "agentcap", "agentcap-traces", f"agentcap-traces-{agent}")
-    metadata = _metadata(tags, license_id, source_datasets=[place.captures])
-    return _put(before, f"{place.base}: sessions of {agent}", metadata, _traces_block(place, agent, forms))
+    metadata = metadata_of(tags, license_id, source_datasets=[place.captures])
+    return put_block(before, f"{place.base}: sessions of {agent}", metadata, _traces_block(place, agent, forms))
 
 
-def _metadata(tags: Sequence[str], license_id: str | None, **more: Any) -> dict[str, Any]:
+def metadata_of(tags: Sequence[str], license_id: str | None, **more: Any) -> dict[str, Any]:
+    """Return a card's metadata; without a licence it names none."""
     return {**({"license": license_id} if license_id else {}), "tags": list(tags), **more}
 
 
-def _put(before: str | None, title: str, metadata: Mapping[str, Any], block: str) -> str:
+def put_block(before: str | None, title: str, metadata: Mapping[str, Any], block: str) -> str:
+    """Return a card with a block and metadata in it, the rest of `before` kept; raises CardError as `captures_card`."""
     if before is None:
         return f"---\n{_yaml(metadata)}---\n\n# {title}\n\n{block}\n"
     head = _HEAD.match(before)
@@ -80,7 +85,7 @@ def _captures_block(place: Destination, files: Mapping[str, Mapping[str, Any]]) 
         f"response as the server streamed it, recorded from the wire by "
         f"[pytest-agentcap](https://github.com/huggingface/pytest-agentcap). {_span(told)}",
         "## What is in it\n\n"
-        + _table(
+        + table(
             [
                 "agent",
                 "version",
@@ -95,12 +100,12 @@ def _captures_block(place: Destination, files: Mapping[str, Mapping[str, Any]]) 
             ],
             [_cell(key, group) for key, group in _grouped(told)],
         ),
-        "## Tasks\n\n" + _table(["corpus", "SHA-256 of the tasks that ran"], _corpora(told)),
+        "## Tasks\n\n" + table(["corpus", "SHA-256 of the tasks that ran"], _corpora(told)),
         "## How it was made\n\n" + _made(told),
         "## Secrets\n\n" + _secrets(told),
         "## What is not in it\n\n" + _missing(told),
         "## Columns\n\n"
-        + _table(["column", "type", "meaning"], [[f"`{c.name}`", str(c.type), c.meaning] for c in COLUMNS]),
+        + table(["column", "type", "meaning"], [[f"`{c.name}`", str(c.type), c.meaning] for c in COLUMNS]),
         f"## Reading it\n\n{_snippets(place)}",
     ]
     return "\n\n".join([BEGIN, *sections, END])
@@ -162,24 +167,33 @@ def _values(told: Iterable[Mapping[str, Any]], name: str) -> str:
 
 
 def _secrets(told: Sequence[Mapping[str, Any]]) -> str:
-    scans = [facts.get("scan") for facts in told]
+    redacted = sum(facts.get("redacted") or 0 for facts in told)
+    placeholders = f"- {redacted:,} value(s) were replaced by placeholders that start with `{PLACEHOLDER}`"
+    return "\n".join([*scan_lines([facts.get("scan") for facts in told]), placeholders])
+
+
+def scan_lines(scans: Sequence[Any]) -> list[str]:
+    """Say what scanners found in files; None for a file stands for no scan."""
     known = [scan for scan in scans if isinstance(scan, dict)]
-    lines = [
-        f"- {scanner}: {sum(s.get('verified', 0) for s in group)} verified, "
-        f"{sum(s.get('unverified', 0) for s in group)} unverified findings in {len(group)} file(s)"
-        for scanner, group in _by_scanner(known)
-    ]
+    lines = []
+    for scanner, group in _by_scanner(known):
+        verified, unverified, replaced = (
+            sum(scan.get(name) or 0 for scan in group) for name in ("verified", "unverified", "replaced")
+        )
+        lines.append(
+            f"- {scanner}: {verified} verified, {unverified} unverified findings in {len(group)} file(s)"
+            + (f", {replaced} of them replaced" if replaced else "")
+        )
     if len(known) < len(scans):
         lines.append(f"- {len(scans) - len(known)} file(s) were published without a scan")
-    redacted = sum(facts.get("redacted") or 0 for facts in told)
-    lines.append(f"- {redacted:,} value(s) were replaced by placeholders that start with `agentcap-redacted-`")
-    return "\n".join(lines)
+    return lines
 
 
 def _by_scanner(scans: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for scan in scans:
-        groups.setdefault(str(scan.get("scanner")), []).append(scan)
+        name = " ".join(str(scan[key]) for key in ("scanner", "version") if scan.get(key))
+        groups.setdefault(name, []).append(scan)
     return sorted(groups.items())
 
 
@@ -207,13 +221,14 @@ def _traces_block(place: Destination, agent: str, forms: Mapping[str, str]) -> s
             BEGIN,
             f"Sessions of `{agent}`, one file each, under `data/<run id>/`. The calls that they are made of are in "
             f"[{place.captures}](https://huggingface.co/datasets/{place.captures}): join on `run_id`.",
-            _table(["format", "files"], [[form, f"{count:,}"] for form, count in sorted(counts.items())]),
+            table(["format", "files"], [[form, f"{count:,}"] for form, count in sorted(counts.items())]),
             END,
         ]
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; cells are escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
 

@@ -43,7 +43,7 @@ def push(hub: Hub, place: Destination, staged: Sequence[StagedRun], options: Pus
         _tell_dry(hub, place, staged, by_agent, options, say)
         return
     for repo in repos:
-        _ensure(hub, repo, options, say)
+        ensure_repository(hub, repo, options, say)
     captures = _Captures(hub, place, staged, options, say)
     url = hub.commit(place.captures, f"agentcap export: add {len(staged)} parquet(s)", captures.operations)
     say(f"{place.captures}: {url or 'nothing new'}")
@@ -123,7 +123,8 @@ def _card(hub: Hub, repo: str, state: RepoState) -> str | None:
     return hub.read(repo, CARD, state.head).decode("utf-8", "replace") if CARD in state.sizes else None
 
 
-def _ensure(hub: Hub, repo: str, options: PushOptions, say: Say) -> None:
+def ensure_repository(hub: Hub, repo: str, options: PushOptions, say: Say) -> None:
+    """Make a repository unless it is there, and say so when it is not as private or public as was asked for."""
     state = hub.state(repo)
     if state is None:
         hub.create(repo, private=not options.public)

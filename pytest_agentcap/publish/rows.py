@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_agentcap.conversation.asked import asked_model
 from pytest_agentcap.conversation.usage import usage_of
+from pytest_agentcap.publish.redact import redact_text
 from pytest_agentcap.publish.schema import BODIES, SCHEMA, fit
 from pytest_agentcap.runs.captures import CaptureError, Half, read_half
 from pytest_agentcap.runs.layout import RunDirectory
@@ -61,7 +62,7 @@ class RunFacts:
         found = 0
         for name, value in values.items():
             if isinstance(value, bytes):
-                values[name], hits = self.redact.apply(value)
+                values[name], hits = redact_text(self.redact, value)
                 found += hits
             elif isinstance(value, str) and name != "request_id":
                 values[name] = self.redacted(value)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from pytest_agentcap.conversation.sources import Faults, read_run_directory
+from pytest_agentcap.conversation.session import Conversation
+from pytest_agentcap.conversation.sources import Faults, read_parquet, read_run_directory
 from pytest_agentcap.formats.lines import write_lines
 from pytest_agentcap.formats.sts import lines as sts_lines
 from pytest_agentcap.publish.parquet import write_parquet
+from pytest_agentcap.publish.parquet_rows import copy_parquet
 from pytest_agentcap.publish.summary import summary_of
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.manifest import read_manifest
@@ -23,15 +25,20 @@ from pytest_agentcap.runs.order import last_attempts, results_by_session
 
 # The Hub's trace viewer knows these agents' own logs.
 NATIVE_TRACES = frozenset({"claude", "codex", "pi"})
+FROM_WIRE = "STS, from the wire"
+_OF_FILE = ("run_id", "agent", "model", "provider")
 _SLUG = re.compile(r"[^A-Za-z0-9._]+")
 _STAMP = re.compile(r"(\d{8})-(\d{6})(?:-\d+)?$")
 
 
 @dataclass(frozen=True, slots=True)
 class StagedRun:
-    """Hold one run as it is published: its parquet, its traces by path in their repository, and what was left out."""
+    """Hold one run as it is published: its parquet, its traces by path in their repository, and what was left out.
 
-    run: RunDirectory
+    `run_id` names the run, or the file that holds it.
+    """
+
+    run_id: str
     agent: str
     parquet: Path
     name: str
@@ -66,10 +73,10 @@ def stage_run(
     agent = str(manifest.get("agent") or "unknown")
     traces, form, notes = _stage_traces(run, agent, folder / "traces", latest, redact)
     return StagedRun(
-        run=run,
+        run_id=run.id,
         agent=agent,
         parquet=parquet,
-        name=_file_name(run, manifest, parquet),
+        name=_file_name(run.id, manifest, parquet),
         rows=report.rows,
         summary=summary_of(pq.read_metadata(parquet)),
         traces=traces,
@@ -78,12 +85,46 @@ def stage_run(
     )
 
 
-def _file_name(run: RunDirectory, manifest: Mapping[str, Any], parquet: Path) -> str:
+def stage_file(path: Path, folder: Path, *, latest: bool, redact: Mask, scan: Mapping[str, Any] | None) -> StagedRun:
+    """Write a captures parquet into an empty folder as it is published, and traces made from its calls.
+
+    Raises ValueError when the file is no captures parquet.
+    """
+    faults = Faults()
+    traces = _made_traces(read_parquet(path, faults, latest=latest), folder / "traces", redact)
+    parquet = folder / "captures.parquet"
+    copy_parquet(path, parquet, redact, scan)
+    facts = _facts_of_file(path)
+    return StagedRun(
+        run_id=str(facts["run_id"] or path.stem),
+        agent=str(facts["agent"] or "unknown"),
+        parquet=parquet,
+        name=_file_name(str(facts["run_id"] or path.stem), facts, parquet),
+        rows=pq.read_metadata(parquet).num_rows,
+        summary=summary_of(pq.read_metadata(parquet)),
+        traces=traces,
+        form=FROM_WIRE,
+        notes=tuple(faults.lines),
+    )
+
+
+def _facts_of_file(path: Path) -> dict[str, Any]:
+    """Tell whose calls a file holds: what its footer says, else its first row."""
+    with pq.ParquetFile(path) as file:
+        summary = summary_of(file.metadata)
+        known = [name for name in _OF_FILE if name in file.schema_arrow.names]
+        rows = (
+            next(file.iter_batches(batch_size=1, columns=known)).to_pylist() if known and file.metadata.num_rows else []
+        )
+    return {name: summary.get(name) or (rows[0].get(name) if rows else None) for name in _OF_FILE}
+
+
+def _file_name(run_id: str, manifest: Mapping[str, Any], parquet: Path) -> str:
     told = [str(manifest.get(key) or "unknown") for key in ("agent", "model", "provider")]
     told[1] = told[1].rpartition("/")[2]
-    stamp = _STAMP.search(run.id)
+    stamp = _STAMP.search(run_id)
     # A run of another name, such as agentcap's with a longer one, is told apart by its name.
-    utc = f"{stamp[1]}T{stamp[2]}" if stamp else hashlib.sha256(run.id.encode()).hexdigest()[:15]
+    utc = f"{stamp[1]}T{stamp[2]}" if stamp else hashlib.sha256(run_id.encode()).hexdigest()[:15]
     with parquet.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return "-".join(["train", *(_SLUG.sub("-", text).strip("-") for text in told), utc, digest[:6]]) + ".parquet"
@@ -99,14 +140,14 @@ def _stage_traces(
             _write(folder / name, redact.apply(source.read_bytes())[0])
         return {f"data/{name}": folder / name for name in native}, f"{agent}'s own", []
     faults = Faults()
-    made = write_lines(folder, sts_lines(read_run_directory(run, faults, latest=latest)))
+    return _made_traces(read_run_directory(run, faults, latest=latest), folder, redact), FROM_WIRE, faults.lines
+
+
+def _made_traces(conversations: Iterable[Conversation], folder: Path, redact: Mask) -> dict[str, Path]:
+    made = write_lines(folder, sts_lines(conversations))
     for path in made.files:
         _write(path, redact.apply(path.read_bytes())[0])
-    return (
-        {f"data/{path.relative_to(folder).as_posix()}": path for path in made.files},
-        "STS, from the wire",
-        faults.lines,
-    )
+    return {f"data/{path.relative_to(folder).as_posix()}": path for path in made.files}
 
 
 def _native_files(run: RunDirectory, latest: bool) -> Iterator[tuple[str, Path]]:

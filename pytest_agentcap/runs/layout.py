@@ -44,6 +44,10 @@ class RunDirectory:
     def parquet(self) -> Path:
         return self.path / "captures.parquet"
 
+    @property
+    def scan(self) -> Path:
+        return self.path / "scan.json"
+
     def trace(self, session: str) -> Path:
         """Return the folder of the agent's own log of a session."""
         return self.path / "traces" / session

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SHORTEST_SECRET = 8
+PLACEHOLDER = "agentcap-redacted-"
 _VARIABLES = (
     "AGENTCAP_API_KEY",
     "HF_TOKEN",
@@ -18,6 +19,11 @@ _VARIABLES = (
     "ANTHROPIC_API_KEY",
     "GEMINI_API_KEY",
 )
+
+
+def placeholder_of(secret: str) -> str:
+    """Return what stands in a secret's place: the same for the same value, in every file."""
+    return PLACEHOLDER + hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def environment_secrets() -> tuple[str, ...]:
@@ -39,7 +45,7 @@ class Mask:
         """
         pairs: list[tuple[bytes, bytes]] = []
         for secret in sorted({s for s in secrets if len(s) >= SHORTEST_SECRET}, key=len, reverse=True):
-            placeholder = b"agentcap-redacted-" + hashlib.sha256(secret.encode()).hexdigest()[:8].encode()
+            placeholder = placeholder_of(secret).encode()
             escaped = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
             spellings = {spelling.encode() for spelling in {secret} | escaped}
             pairs += [(spelling, placeholder) for spelling in sorted(spellings, key=len, reverse=True)]

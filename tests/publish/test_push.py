@@ -18,23 +18,14 @@ HELLO = {"id": "hello", "input": "python3 call hello"}
 TWICE = {"id": "twice", "input": ["python3 call one", "python3 call two"]}
 
 
-@pytest.fixture
-def agentcap(project):
-    def run(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", "from pytest_agentcap.cli import main; raise SystemExit(main())", *args],
-            cwd=project.path,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-
-    return run
-
-
 def commits(hub, repo):
     return [commit.title for commit in hub.repos[repo].commits[1:]]
+
+
+@pytest.fixture
+def agentcap(agentcap):
+    """The command without the scan, which has tests of its own."""
+    return lambda *args, **environment: agentcap(*args, "--no-scan", **environment)
 
 
 def parquets(hub, repo="me/demo-captures"):

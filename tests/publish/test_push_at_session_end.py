@@ -29,7 +29,7 @@ def capture(project, http_upstream, hub):
         project.write_jsonl(*tasks)
         with http_upstream(lambda path: (200, ANSWER)) as upstream:
             chosen = ("--agent", "shell", "--sandbox", "host", "--model", "m", "--upstream", upstream.url)
-            return project.pytest(*chosen, "--push", place, *args)
+            return project.pytest(*chosen, "--push", place, "--no-scan", *args)
 
     return run
 
@@ -57,7 +57,7 @@ def test_a_push_that_fails_says_how_to_repeat_it_and_is_no_success(hub, capture,
     result.stdout.fnmatch_lines(
         [
             "ERROR    not pushed: me/demo-captures refuses the commit*",
-            "         push it with: *agentcap export .agentcap/shell-local-* --push me/demo",
+            "         push it with: *agentcap export .agentcap/shell-local-* --push me/demo --no-scan",
         ]
     )
     [run] = project.runs()
