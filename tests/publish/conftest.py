@@ -2,14 +2,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from huggingface_hub import HfApi
 from local_hub import WRITER, LocalHub
+from secret_rule import DEAD, LIVE, write_config
 
+from pytest_agentcap.publish.remote import Hub
+from pytest_agentcap.publish.scanners import Kingfisher as Scanner
 from pytest_agentcap.runs.layout import RunDirectory
 
 ANSWER = {
@@ -67,3 +75,44 @@ def record(project, http_upstream):
         return RunDirectory(Path(new))
 
     return run
+
+
+@dataclass(frozen=True, slots=True)
+class Kingfisher:
+    """Hold the scanner, its configuration, and the server that it asks."""
+
+    scanner: Scanner
+    config: Path
+    server: Any
+
+
+@pytest.fixture
+def kingfisher(http_upstream, tmp_path: Path, need) -> Iterator[Kingfisher]:
+    """The real scanner with a rule of our own; a server on this machine says which keys work."""
+    program = shutil.which("kingfisher", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if program is None:
+        need("kingfisher")
+    with http_upstream(lambda path: (200 if path.endswith(LIVE) else 401, b'{"known": true}')) as server:
+        yield Kingfisher(Scanner(str(program)), write_config(tmp_path, server.url), server)
+
+
+@pytest.fixture
+def leaky_run(tmp_path, new_session) -> RunDirectory:
+    """A run whose requests repeat what was said before; the key stands in a tool call's arguments."""
+    run = RunDirectory(tmp_path / "pi-local-20260101-000000")
+    session = new_session()
+    says = session.says(None, ("c1", {"command": f'curl -H "x-key: {LIVE}"'}))
+    asked = [session.user("go")]
+    session.call(asked, says)
+    asked += [says, session.result("c1", f"old key: {DEAD}")]
+    session.call(asked, session.says("more?"))
+    session.call([*asked, session.says("more?"), session.user("no")], session.says("done"))
+    session.save(run)
+    return run
+
+
+@pytest.fixture
+def client(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """The client of the Hub in this process, which read the environment before the Hub was there."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    return Hub(HfApi(endpoint=hub.url, token=WRITER), pause=lambda seconds: time.sleep(min(seconds, 0.05)))

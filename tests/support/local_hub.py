@@ -93,6 +93,11 @@ class LocalHub:
         content = change(self._blob(self.repos[repo].head.files[path]).read_text())
         self._put(repo, {path: self._keep(content.encode())})
 
+    def put(self, repo: str, files: dict[str, bytes]) -> None:
+        """Commit files, in a private repository that is made when it is not there."""
+        self.repos.setdefault(repo, Repo(True))
+        self._put(repo, {path: self._keep(content) for path, content in files.items()})
+
     def overtake(self, repo: str, path: str) -> None:
         """Let a commit with a copy of the first parquet come just before the next one that is asked for."""
         self._overtaking.append((repo, path))
