@@ -121,8 +121,9 @@ def progress_bars() -> Iterator[Progress | None]:
     bars: dict[str, tqdm[Never]] = {}
 
     def show(name: str, done: int, total: int) -> None:
-        bar = bars.setdefault(name, tqdm(total=total, desc=name, unit=" calls", leave=False))
-        bar.update(done - bar.n)
+        if name not in bars:
+            bars[name] = tqdm(total=total, desc=name, unit=" calls", leave=False)
+        bars[name].update(done - bars[name].n)
 
     try:
         yield show

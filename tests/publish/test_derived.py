@@ -25,6 +25,9 @@ from pytest_agentcap.publish.remote import PushError
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.masking import placeholder_of
 
+# The Hub's client warns of a part of its own.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")
+
 
 @pytest.fixture
 def push(leaky_run, hub, client, tmp_path):

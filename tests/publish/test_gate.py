@@ -20,6 +20,9 @@ from pytest_agentcap.runs.masking import placeholder_of
 
 PLACE = Destination("me", "demo")
 
+# The Hub's client warns of a part of its own.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=")
+
 
 @pytest.fixture
 def push(leaky_run, hub, client):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from secret_rule import LIVE
 
 ANSWER = b'{"choices": [{"message": {"role": "assistant", "content": "hello"}}]}'
 
@@ -24,12 +25,12 @@ def pytest_runtest_logfinish():
 
 @pytest.fixture
 def capture(project, http_upstream, hub):
-    def run(*args, tasks=({"id": "hello", "input": "python3 call hello"},), place="me/demo"):
+    def run(*args, tasks=({"id": "hello", "input": "python3 call hello"},), place="me/demo", scan=("--no-scan",)):
         project.write_shell_agent()
         project.write_jsonl(*tasks)
         with http_upstream(lambda path: (200, ANSWER)) as upstream:
             chosen = ("--agent", "shell", "--sandbox", "host", "--model", "m", "--upstream", upstream.url)
-            return project.pytest(*chosen, "--push", place, "--no-scan", *args)
+            return project.pytest(*chosen, "--push", place, *scan, *args)
 
     return run
 
@@ -62,6 +63,24 @@ def test_a_push_that_fails_says_how_to_repeat_it_and_is_no_success(hub, capture,
     )
     [run] = project.runs()
     assert (run / "captures.parquet").exists()
+
+
+def test_a_secret_that_works_keeps_a_session_from_being_published(hub, capture, project, kingfisher):
+    leaky = [{"id": "leaky", "input": f"python3 call my key is {LIVE}"}]
+    scan = (f"--scan-config={kingfisher.config}",)
+    result = capture(tasks=leaky, scan=scan)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "ERROR    not pushed: shell-local-* holds a secret that works: *custom.gx: gx_k… (23 characters), works*",
+            "         push it with: *agentcap export .agentcap/shell-local-* --push me/demo --scan-config *",
+        ]
+    )
+    assert LIVE not in "".join(line for line in result.outlines if line.startswith(("ERROR", "push")))
+    assert not hub.repos
+    result = capture("--redact", tasks=leaky, scan=scan)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["push     *replaced before publishing*", "push     me/demo-captures: http*"])
 
 
 def test_an_interrupted_session_is_not_published(hub, capture, project):

@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 LFS_FROM = 1 << 14
-WRITER, READER = "hf_writer", "hf_reader"
+WRITER, READER, FINE = "hf_writer", "hf_reader", "hf_fine"
 LICENSES = {"apache-2.0", "mit", "cc-by-4.0", "cc0-1.0", "other", "odc-by"}
 
 
@@ -76,6 +76,8 @@ class LocalHub:
         self.repos: dict[str, Repo] = {}
         self.collections: dict[str, dict[str, Any]] = {}
         self.requests: list[str] = []
+        # What the fine-grained token may do, as the Hub tells it.
+        self.scoped: list[dict[str, Any]] = []
         self._faults: list[Fault] = []
         self._overtaking: list[tuple[str, str]] = []
         (folder / "blobs").mkdir(parents=True)
@@ -166,12 +168,15 @@ class LocalHub:
         role = self._role(request)
         if role is None:
             raise HTTPException(401)
+        token: dict[str, Any] = {"displayName": "t", "role": role}
+        if role == "fineGrained":
+            token["fineGrained"] = {"canReadGatedRepos": False, "global": [], "scoped": self.scoped}
         return JSONResponse(
             {
                 "type": "user",
                 "name": "me",
                 "orgs": [{"name": "org", "roleInOrg": "write"}],
-                "auth": {"type": "access_token", "accessToken": {"displayName": "t", "role": role}},
+                "auth": {"type": "access_token", "accessToken": token},
             }
         )
 
@@ -435,11 +440,11 @@ class LocalHub:
 
     def _role(self, request: Request) -> str | None:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return {WRITER: "write", READER: "read"}.get(token)
+        return {WRITER: "write", READER: "read", FINE: "fineGrained"}.get(token)
 
     def _may_write(self, request: Request) -> None:
         role = self._role(request)
-        if role != "write":
+        if role not in ("write", "fineGrained"):
             raise HTTPException(401 if role is None else 403)
 
     def _blob(self, sha: str) -> Path:
