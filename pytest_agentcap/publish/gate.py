@@ -92,7 +92,7 @@ class SecretGate:
         if self.options.redact:
             blocking = tuple(hit for hit in blocking if hit.secret not in secrets)
         if blocking:
-            what = "a secret that works" if blocking[0].verified else "what looks like a secret (--strict)"
+            what = "a secret that works" if blocking[0].verified else "what may be a secret"
             raise PushError(
                 f"{name} holds {what}: {_list(blocking)}; revoke it and pass --rescan, or pass --redact to replace it"
             )

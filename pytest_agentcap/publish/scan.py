@@ -78,18 +78,17 @@ def scan_documents(
     with tempfile.TemporaryDirectory(prefix="agentcap-scan-") as name:
         folder = Path(name)
         laid = _lay_out(documents, folder)
-        report = scanner.scan(folder, verify=verify, config=config) if laid.bytes else ScanReport("?", (), 0, 0)
-        if report.bytes < laid.bytes:
-            raise ScanError(f"{scanner.name} read {report.bytes} of {laid.bytes} bytes")
+        report = scanner.scan(folder, verify=verify, config=config) if laid.documents else ScanReport("?", (), 0, 0)
+        if report.chunks < len(laid.documents):
+            raise ScanError(f"{scanner.name} read {report.chunks} of {len(laid.documents)} documents")
     return Scan(scanner.name, report.version, verify, _hits(report, laid), report.bytes, report.chunks)
 
 
 @dataclass(slots=True)
 class _LaidOut:
-    """Remember which file of the folder is of which document, and how much was written."""
+    """Remember which file of the folder is of which document."""
 
     documents: dict[str, Document] = field(default_factory=dict)
-    bytes: int = 0
 
 
 def _lay_out(documents: Iterable[Document], folder: Path) -> _LaidOut:
@@ -108,7 +107,6 @@ def _lay_out(documents: Iterable[Document], folder: Path) -> _LaidOut:
             name = f"{len(laid.documents):07d}.txt"
             (folder / name).write_bytes(text)
             laid.documents[name] = Document(document.file, document.rid, b"")
-            laid.bytes += len(text)
     return laid
 
 

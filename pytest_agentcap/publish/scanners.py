@@ -36,7 +36,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class ScanReport:
-    """Tell what a scanner found, and how much it says it read."""
+    """Tell what a scanner found, and how much it says it read; a chunk is a file, or a part of one."""
 
     version: str
     matches: tuple[Match, ...]
@@ -98,6 +98,9 @@ class Kingfisher:
             raise ScanError(f"kingfisher printed what is no report of it: {error!r}") from error
         if not (whole and agreed and (done.returncode == 205) == any(match.verified for match in matches)):
             raise ScanError("kingfisher's report contradicts itself")
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        if result.bytes < size:
+            raise ScanError(f"kingfisher read {result.bytes} of {size} bytes")
         return result
 
 

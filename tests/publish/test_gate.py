@@ -69,7 +69,7 @@ def test_an_unverified_hit_is_listed_and_published(push, hub):
 
 
 def test_strict_takes_an_unverified_hit_for_a_secret(push, hub):
-    with pytest.raises(PushError, match="holds what looks like a secret"):
+    with pytest.raises(PushError, match="holds what may be a secret"):
         push(Counting((DEAD, False, False)), strict=True)
     assert not hub.repos
 

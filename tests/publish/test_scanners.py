@@ -70,6 +70,7 @@ def trufflehog_line(**fields):
             "kingfisher's report contradicts itself",
         ),
         (changed(bytes_scanned=3), "", 0, "kingfisher read 3 of "),
+        (changed(blobs_scanned=0), "", 0, "kingfisher read 0 of 1 documents"),
     ],
 )
 def test_a_kingfisher_that_breaks_or_prints_garbage_is_no_scan(program, stdout, stderr, status, said):
@@ -89,7 +90,7 @@ def test_a_kingfisher_that_breaks_or_prints_garbage_is_no_scan(program, stdout, 
         (trufflehog_line(Verified="yes"), FINISHED, 0, "trufflehog printed what is no report of it"),
         (trufflehog_line(), "", 0, "trufflehog did not say that it finished"),
         ("", '{"msg":"encountered errors during scan"}\n' + FINISHED, 0, "trufflehog could not read everything"),
-        ("", FINISHED.replace("999", "3"), 0, "trufflehog read 3 of "),
+        ("", FINISHED.replace('"chunks":1', '"chunks":0'), 0, "trufflehog read 0 of 1 documents"),
     ],
 )
 def test_a_trufflehog_that_breaks_or_prints_garbage_is_no_scan(program, stdout, stderr, status, said):
