@@ -112,3 +112,22 @@ def test_what_cannot_be_pushed_is_refused_before_anything_runs(hub, project, cap
     result.stderr.fnmatch_lines(["*'demo' is no place to push to: give OWNER/BASE*"])
     assert project.runs() == []
     assert json.dumps(list(hub.repos)) == "[]"
+
+
+def test_a_missing_scanner_is_told_before_anything_runs(hub, project, capture, monkeypatch):
+    # A scanner beside Python would be found too.
+    project.write("away/sitecustomize.py", "import sys; sys.executable = '/nowhere/python'")
+    for name, value in {"PYTHONPATH": "away", "PATH": "away", "HOME": "away"}.items():
+        monkeypatch.setenv(name, str(project.path / value))
+    result = capture(scan=())
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(
+        ["*no secret scanner is installed: pip install 'pytest-agentcap?scan?', or pass --no-scan*"]
+    )
+    assert project.runs() == []
+
+
+def test_redaction_without_a_scan_is_refused(project, capture):
+    result = capture("--redact")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--redact needs the scan: leave out --no-scan*"])
