@@ -106,8 +106,8 @@ class SessionPlan:
         }
 
     def timeout_s(self, task: Task) -> float:
-        """Return seconds per turn: the option, else the task's own, else 1200."""
-        return self.turn_timeout_s or task.timeout_s or DEFAULT_TURN_TIMEOUT_S
+        """Return seconds per turn: the option, else the task's own, else the agent's, else 1200."""
+        return self.turn_timeout_s or task.timeout_s or self.agent.timeout_s or DEFAULT_TURN_TIMEOUT_S
 
 
 @dataclass(slots=True)

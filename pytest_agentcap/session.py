@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_agentcap.agents.commands import variables_of
+from pytest_agentcap.agents.driver import Scene, driver_of
 from pytest_agentcap.agents.left import export_trace, keep_trace
 from pytest_agentcap.agents.templates import Variables
 from pytest_agentcap.corpus.task import Task
@@ -173,7 +174,8 @@ class AgentSession:
             around.pairs.finish(journal, plan.run.captures)
             raise
         watch = UpstreamWatch(lease, plan.run.captures, plan.model, around.proxy.recorded_as)
-        self._opened = Stage(plan, around, box, lease, watch)
+        scene = Scene(plan.agent, plan.model, box, lease.token, around.scratch, around.earlier)
+        self._opened = Stage(plan, around, box, lease, watch, driver_of(scene))
         self._baseline = provide(plan, box, lease.token)
 
     def _run_task(self, task: Task) -> None:
@@ -217,10 +219,8 @@ class AgentSession:
 
     def _may_go_on(self) -> bool:
         """Tell whether there can be another turn; why not is in the abort reason, by agentcap's names."""
-        if self._turns and not self.plan.agent.command.next:
-            self._abort = "resume-not-supported"
-        elif self._turns and self._session_id is None:
-            self._abort = "no-session-id"
+        if self._turns:
+            self._abort = self._abort or self._stage.driver.hindrance(self._session_id)
         return self._abort is None
 
     @property

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_agentcap.agents.commands import turn_command, variables_of
-from pytest_agentcap.agents.left import last_name, read_file
-from pytest_agentcap.agents.output import read_reply, read_session_id
+from pytest_agentcap.agents.driver import OUTPUT_READ, Driver
+from pytest_agentcap.agents.steps import write_steps
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.faults import UpstreamFault, UpstreamWatch
 from pytest_agentcap.followup.base import Draft, Said, next_prompt
@@ -23,8 +22,6 @@ from pytest_agentcap.sandbox.base import Command, Completed, SandboxSession
 if TYPE_CHECKING:
     from pytest_agentcap.proxy.leases import Lease
 
-_OUTPUT_READ = 16 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -35,6 +32,7 @@ class Stage:
     box: SandboxSession
     lease: Lease
     watch: UpstreamWatch
+    driver: Driver
 
     @property
     def mask(self) -> Mask:
@@ -65,32 +63,25 @@ def run_turn(
 
     Raises SandboxError or OSError when it cannot be run.
     """
-    plan, around, box, lease = stage.plan, stage.around, stage.box, stage.lease
-    agent, run, name = plan.agent, plan.run, plan.claim.session
-    command, session_id = turn_command(agent, plan.model, box, lease.token, prompt, number, session_id)
+    run, name = stage.plan.run, stage.plan.claim.session
+    command, session_id = stage.driver.prepare(prompt, number, session_id)
     stdout, stderr = run.output(name, number, "out"), run.output(name, number, "err")
     command = replace(command, stdout=stdout, stderr=stderr, timeout_s=timeout_s)
     completed, fault = _run(stage, command, prompt, number, tick)
     out, err = _read_output(stdout, stage.mask), _read_output(stderr, stage.mask)
-    variables = variables_of(plan.model, box, lease.token, session_id or "")
-    if session_id is None and agent.session.path:
-        session_id = last_name(box, variables.render(agent.session.path), around.scratch, around.earlier)
-    if session_id is None:
-        session_id = read_session_id(agent.session, out, err)
-    said = out
-    if agent.reply.file:
-        said = read_file(box, variables.render(agent.reply.file), around.scratch, _OUTPUT_READ)
+    answer = stage.driver.answer(out, err, session_id)
+    write_steps(run.output(name, number, "steps.jsonl"), answer.steps)
     turn = Turn(
         number,
         prompt,
-        read_reply(agent.reply, said),
+        answer.reply,
         completed.exit_code,
         completed.timed_out,
         round(completed.duration_s, 3),
         err,
         completed.limit,
     )
-    return EndedTurn(turn, session_id, fault)
+    return EndedTurn(turn, answer.session_id, fault)
 
 
 def _run(
@@ -107,7 +98,7 @@ def _run(
 
     started = time.monotonic()
     try:
-        completed, fault = stage.box.run(command, ticked), None
+        completed, fault = stage.driver.run(command, ticked), None
     except UpstreamFault as error:
         completed = Completed(None, False, time.monotonic() - started)
         fault = f"turn {number} was ended: {error}"
@@ -121,4 +112,4 @@ def _read_output(path: Path, mask: Mask) -> str:
     masked, hits = mask.apply(path.read_bytes())
     if hits:
         write_whole(path, masked)
-    return masked[-_OUTPUT_READ:].decode("utf-8", "replace")
+    return masked[-OUTPUT_READ:].decode("utf-8", "replace")

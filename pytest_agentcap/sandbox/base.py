@@ -67,6 +67,21 @@ class Command:
     timeout_s: float
 
 
+class Program(Protocol):
+    """A started program whose standard input stays open; `errors` is the host file that its stderr is added to."""
+
+    errors: Path
+
+    def send(self, data: bytes) -> None:
+        """Hand it some input; this does not wait until it is read."""
+
+    def receive(self, seconds: float) -> bytes | None:
+        """Return its next line; None when none comes in that time, an empty one at the end of its output."""
+
+    def exit_code(self) -> int:
+        """Wait for its end, which is near once its output has ended."""
+
+
 class SandboxSession(Protocol):
     """One started sandbox: a fresh home and workspace, kept over all turns of a session.
 
@@ -91,6 +106,12 @@ class SandboxSession(Protocol):
 
     def run(self, command: Command, tick: Callable[[], None]) -> Completed:
         """Run a command in the workspace; `tick` is called a few times a second and may raise to end it."""
+
+    def converse(self, command: Command) -> Program:
+        """Start a program in the workspace to speak with; it lives until the agent is ended.
+
+        Raises SandboxError, also where the sandbox cannot do that.
+        """
 
     def end_agent(self) -> None:
         """End every process of the agent, TERM then KILL; further commands can be run."""

@@ -19,6 +19,7 @@ from typing import IO
 from pytest_agentcap.sandbox.base import Command, Completed, Doorway, SandboxError, SandboxOptions
 from pytest_agentcap.sandbox.copyout import CopyLimits, copy_tree
 from pytest_agentcap.sandbox.files import remove_tree
+from pytest_agentcap.sandbox.host_program import HostProgram
 from pytest_agentcap.sandbox.reaper import SESSION_VARIABLE, OwnerState, end_processes
 
 # Whatever else this process knows (keys, tokens, sockets of other programs) stays here.
@@ -82,6 +83,7 @@ class HostSession:
         self._limits = limits
         self._stack = stack
         self._marker = secrets.token_hex(8)
+        self._programs: list[tuple[subprocess.Popen[bytes], HostProgram]] = []
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         target = self._inside(path)
@@ -113,18 +115,7 @@ class HostSession:
                 stdin.seek(0)
             stdout = files.enter_context(command.stdout.open("ab"))
             stderr = files.enter_context(command.stderr.open("ab"))
-            try:
-                process = subprocess.Popen(
-                    list(command.argv),
-                    cwd=self.workspace,
-                    env=self._environment() | dict(command.env) | self._markers(),
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise SandboxError(f"{command.argv[0]} cannot be started: {error}") from error
+            process = self._start(command, stdin, stdout, stderr)
             try:
                 timed_out = _wait(process, started + command.timeout_s, tick)
             finally:
@@ -132,8 +123,18 @@ class HostSession:
                 _kill_group(process)
         return Completed(None if timed_out else process.returncode, timed_out, time.monotonic() - started)
 
+    def converse(self, command: Command) -> HostProgram:
+        process = self._start(command, subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
+        program = HostProgram(process, command.stderr)
+        self._programs.append((process, program))
+        return program
+
     def end_agent(self) -> None:
         self._end_marked()
+        while self._programs:
+            process, program = self._programs.pop()
+            _kill_group(process)
+            program.close()
 
     def stop(self) -> None:
         self.end_agent()
@@ -143,9 +144,25 @@ class HostSession:
 
     def close(self) -> None:
         try:
-            self._end_marked()
+            self.end_agent()
         finally:
             self._stack.close()
+
+    def _start(
+        self, command: Command, stdin: int | IO[bytes], stdout: int | IO[bytes], stderr: int | IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                list(command.argv),
+                cwd=self.workspace,
+                env=self._environment() | dict(command.env) | self._markers(),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SandboxError(f"{command.argv[0]} cannot be started: {error}") from error
 
     def _environment(self) -> dict[str, str]:
         allowed = {

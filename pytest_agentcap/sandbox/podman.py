@@ -18,7 +18,7 @@ from typing import Any
 from podman import PodmanClient
 from podman.errors import NotFound
 
-from pytest_agentcap.sandbox.base import Command, Completed, Doorway, SandboxError, SandboxOptions
+from pytest_agentcap.sandbox.base import Command, Completed, Doorway, Program, SandboxError, SandboxOptions
 from pytest_agentcap.sandbox.container_files import ContainerFiles
 from pytest_agentcap.sandbox.copyout import CopyLimits
 from pytest_agentcap.sandbox.egress import (
@@ -223,6 +223,9 @@ class PodmanSession:
         duration_s = time.monotonic() - started
         limit = (ended.limit if ended else None) or self._reached_since(before, code)
         return Completed(code, ended is not None and ended.limit is None, duration_s, limit)
+
+    def converse(self, command: Command) -> Program:
+        raise SandboxError("a program cannot be spoken with in a container yet: use --sandbox host")
 
     def end_agent(self) -> None:
         """End all of the agent's processes, or the whole container when no process can be started to do it."""

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pytest_agentcap.sandbox.base import Command, Completed, Doorway, Sandbox, SandboxError, SandboxOptions
+from pytest_agentcap.sandbox.base import Command, Completed, Doorway, Program, Sandbox, SandboxError, SandboxOptions
 from pytest_agentcap.sandbox.base import SandboxSession as Box
 
 _CLAIMS = "homes"
@@ -91,6 +91,9 @@ class LentBox:
 
     def run(self, command: Command, tick: Callable[[], None]) -> Completed:
         return self._box.run(command, tick)
+
+    def converse(self, command: Command) -> Program:
+        return self._box.converse(command)
 
     def end_agent(self) -> None:
         self._box.end_agent()

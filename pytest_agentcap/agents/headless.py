@@ -1,0 +1,113 @@
+"""A headless adapter schema as an agent: its file read and checked, its command lines made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from pytest_agentcap.agents.headless_schema import HeadlessSchema
+from pytest_agentcap.agents.jsonpath import is_path
+from pytest_agentcap.agents.spec import AgentError, AgentSpec, CommandLines, SessionSource
+from pytest_agentcap.agents.templates import unknown_placeholders
+
+ENDING = ".json"
+# Where the libraries that agents are made with look for their model server; the key is a placeholder as everywhere.
+PROXY_ENVIRONMENT = {
+    "OPENAI_BASE_URL": "{{base_url}}",
+    "OPENAI_API_BASE": "{{base_url}}",
+    "OPENAI_API_KEY": "{{api_key}}",
+    "OPENAI_MODEL": "{{model}}",
+    "ANTHROPIC_BASE_URL": "{{root_url}}",
+    "ANTHROPIC_API_KEY": "{{api_key}}",
+    "ANTHROPIC_MODEL": "{{model}}",
+    "GOOGLE_GEMINI_BASE_URL": "{{root_url}}",
+    "GEMINI_API_KEY": "{{api_key}}",
+    "GEMINI_MODEL": "{{model}}",
+}
+
+
+def read_headless(path: Path) -> AgentSpec:
+    """Read a schema file; the agent's version is made of the file's SHA-256, for it tells none.
+
+    Raises AgentError naming the file and the key.
+    """
+    try:
+        data = path.read_bytes()
+        schema = msgspec.json.decode(data, type=HeadlessSchema, strict=True)
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise AgentError(f"{path}: {error}") from error
+    for problem in _problems(schema):
+        raise AgentError(f"{path}: {problem}")
+    return AgentSpec(
+        name=schema.name,
+        version=f"schema-{hashlib.sha256(data).hexdigest()[:8]}",
+        api="chat",
+        executable=schema.command[0],
+        command=_command_lines(schema),
+        session=SessionSource("none"),
+        description="A headless adapter of agent-eval-harness",
+        environment=PROXY_ENVIRONMENT,
+        folder=path.parent,
+        headless=schema,
+    )
+
+
+def on_host(agent: AgentSpec) -> AgentSpec:
+    """Return the agent with the files that its schema's command names beside it, for it runs in another folder."""
+    schema = agent.headless
+    assert schema is not None
+    command = tuple(found_word(word, agent.folder, first=n == 0) for n, word in enumerate(schema.command))
+    lines = _command_lines(msgspec.structs.replace(schema, command=command))
+    return msgspec.structs.replace(agent, command=lines, executable=command[0])
+
+
+def found_word(word: str, here: Path, first: bool) -> str:
+    """Return a word of a command line, as an absolute path where it names a file; a program's bare name is for PATH."""
+    path = here.absolute() / word
+    # Not Path.is_file, which raises when a word is too long for a name: scripts are given as words, too.
+    return str(path) if (not first or "/" in word) and os.path.isfile(path) else word  # noqa: PTH113
+
+
+def _command_lines(schema: HeadlessSchema) -> CommandLines:
+    words = list(schema.command)
+    if schema.output.flag:
+        words += [schema.output.flag, schema.output.value]
+    words += schema.auto_approve
+    if schema.cwd_flag:
+        words += [schema.cwd_flag, "{{workspace}}"]
+    prompt = [] if schema.prompt.stdin else [word for word in (schema.prompt.flag, "{{prompt}}") if word]
+    again: tuple[str, ...] = ()
+    if schema.session_mode == "iterative":
+        again = (*words, *prompt)
+    elif schema.resume:
+        again = (*words, schema.resume.flag, "{{session}}", *prompt)
+    return CommandLines((*words, *prompt), again, "stdin" if schema.prompt.stdin else "argument")
+
+
+def _problems(schema: HeadlessSchema) -> list[str]:
+    found = [] if schema.command and schema.command[0] else ["command: empty"]
+    if not schema.name.strip():
+        found.append("name: empty")
+    if schema.prompt.flag and schema.prompt.stdin:
+        found.append("prompt: flag and stdin exclude each other")
+    if schema.output_mode == "passthrough" and schema.passthrough_type_map is None:
+        found.append('passthroughTypeMap: needed when outputMode = "passthrough"')
+    if schema.timeout is not None and not schema.timeout > 0:
+        found.append(f"timeout: {schema.timeout:g} is not a number of milliseconds above 0")
+    for key, path in _paths(schema):
+        if not is_path(path):
+            found.append(f"{key}: {path!r} is no path: $.name, $.name[0], $.name[*] or 'literal'")
+    words = [*schema.command, *schema.auto_approve, schema.output.value]
+    found += [f"unknown placeholder {{{{{name}}}}}" for word in words for name in unknown_placeholders(word)]
+    return found
+
+
+def _paths(schema: HeadlessSchema) -> list[tuple[str, str]]:
+    paths = [("result.matchPath", schema.result.match_path)]
+    paths += [(f"outputEvents[{n}].match.path", event.match.path) for n, event in enumerate(schema.output_events)]
+    if schema.resume:
+        paths.append(("resume.sessionIdPath", schema.resume.session_id_path))
+    return paths
