@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_agentcap import __version__
-from pytest_agentcap.agents.find import find_agent
+from pytest_agentcap.agents.find import chosen_agent
 from pytest_agentcap.agents.spec import AgentSpec
-from pytest_agentcap.credentials import Key, find_key, secret_values
+from pytest_agentcap.credentials import Key, keys_of, secret_values
 from pytest_agentcap.distributed import Assignment, run_key
-from pytest_agentcap.options import SCRIPTED, Settings
+from pytest_agentcap.options import ModelTarget, Settings
 from pytest_agentcap.preflight import PreflightError, check_folders, check_push, check_sandboxes, check_upstream
 from pytest_agentcap.runs.layout import RunDirectory, create_run, workspace_folder
 from pytest_agentcap.runs.manifest import Manifest
@@ -51,7 +51,7 @@ class Controller:
 
     settings: Settings
     agents: tuple[AgentSpec, ...]
-    key: Key | None
+    keys: tuple[Key | None, ...]
     state: OwnerState | None = None
     service: PodmanService | None = None
     manifests: dict[str, Manifest] = field(default_factory=dict)
@@ -59,16 +59,17 @@ class Controller:
 
     @classmethod
     def of(cls, settings: Settings, config: pytest.Config) -> Controller:
-        """Resolve agents and key.
+        """Resolve agents, and the keys of all models.
 
-        Raises AgentError.
+        Raises AgentError or KeyMissing.
         """
-        agents = tuple(find_agent(name, config.rootpath) for name in settings.agents)
-        return cls(settings, agents, find_key(settings.upstream, settings.api_key))
+        agents = tuple(chosen_agent(name, settings, config.rootpath) for name in settings.agents)
+        return cls(settings, agents, keys_of(settings))
 
     @property
-    def upstream(self) -> str:
-        return self.settings.upstream or SCRIPTED
+    def upstreams(self) -> dict[tuple[str, Key | None], None]:
+        """Return each upstream once, with its key."""
+        return {(target.upstream, key): None for target, key in zip(self.settings.targets, self.keys, strict=True)}
 
     def start(self, say: Say) -> Assignment:
         """Check everything that can be checked now, and make the run directories.
@@ -83,14 +84,15 @@ class Controller:
                 say(line)
             self.state = Owner.claim()
             check_folders(self.settings, self.agents, self.state)
-            check_upstream(self.upstream, self.key)
-            check_push(self.settings, self.upstream)
+            for upstream, key in self.upstreams:
+                check_upstream(upstream, key, "--models:" if self.settings.listed else "--upstream")
+                check_push(self.settings, upstream)
             uri = self._start_podman(say)
             check_sandboxes(self.settings, self.agents, uri, self.state, say)
             runs = {
-                run_key(agent.folder, model): str(self._make_run(agent, model).path)
+                run_key(agent.key, target.key): str(self._make_run(agent, target).path)
                 for agent in self.agents
-                for model in self.settings.models
+                for target in self.settings.targets
             }
         except (PreflightError, SandboxError, OSError) as error:
             lines = [str(error), *self._missing(error)]
@@ -106,7 +108,7 @@ class Controller:
     def finish(self, say: Say) -> list[FinishedRun]:
         """End what still runs, complete what dead workers left, write parquet; remove runs that hold nothing."""
         self._end(say)
-        secrets = secret_values(self.settings, self.key)
+        secrets = secret_values(self.settings, *self.keys)
         return [done for manifest in self.manifests.values() if (done := _finish_run(manifest, secrets)) is not None]
 
     def push(self, finished: list[FinishedRun], say: Say) -> str | None:
@@ -161,19 +163,20 @@ class Controller:
 
         return missing_parts(Host.current(), self.settings.network)
 
-    def _make_run(self, agent: AgentSpec, model: str) -> RunDirectory:
-        provider = provider_of(self.upstream, model)
+    def _make_run(self, agent: AgentSpec, target: ModelTarget) -> RunDirectory:
+        provider = provider_of(target.upstream, target.id)
         # Absolute: tests change the working directory.
         run = create_run(workspace_folder().absolute(), agent.name, provider)
         settings = self.settings
         facts = {
             "agent": agent.name,
-            "model": model,
+            "model": target.id,
             "provider": provider,
-            "upstream": self.upstream,
+            "upstream": target.upstream,
             "turns_per_task": settings.turns,
             "followup": settings.followup,
-            **({"label": settings.label} if settings.label is not None else {}),
+            **({"label": label} if (label := target.label or settings.label) is not None else {}),
+            **({"mcp": sorted(agent.servers)} if agent.servers else {}),
             "agent_version": agent.version,
             "agentcap_version": __version__,
             "trials": settings.trials,

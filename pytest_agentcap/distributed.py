@@ -20,15 +20,15 @@ _KEY = "agentcap"
 class Assignment:
     """Hold what the controller decided once for all workers: plain data, so that it travels.
 
-    `runs` maps an agent's folder and a model, see `run_key`, to a run directory.
+    `runs` maps an agent and a model of a server, see `run_key`, to a run directory.
     """
 
     owner: str
     runs: dict[str, str]
     podman_uri: str | None
 
-    def run(self, agent: Path, model: str) -> RunDirectory:
-        return RunDirectory(Path(self.runs[run_key(agent, model)]))
+    def run(self, agent: str, target: str) -> RunDirectory:
+        return RunDirectory(Path(self.runs[run_key(agent, target)]))
 
     @property
     def state(self) -> OwnerState:
@@ -37,8 +37,9 @@ class Assignment:
         return OwnerState.of(self.owner)
 
 
-def run_key(agent: Path, model: str) -> str:
-    return f"{agent}\n{model}"
+def run_key(agent: str, target: str) -> str:
+    """Return what stands for an agent's key and a target's."""
+    return f"{agent}\n{target}"
 
 
 ASSIGNMENT: pytest.StashKey[Assignment] = pytest.StashKey()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,11 @@ import pytest
 
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.distributed import ASSIGNMENT
-from pytest_agentcap.options import SCRIPTED, Settings
+from pytest_agentcap.options import SCRIPTED, ModelTarget, Settings
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec
+    from pytest_agentcap.credentials import Key
     from pytest_agentcap.debug import Debug
     from pytest_agentcap.followup.base import Drafter, Followup
     from pytest_agentcap.grading.base import Grader
@@ -36,26 +37,60 @@ SESSION: pytest.StashKey[AgentSession] = pytest.StashKey()
 
 @dataclass(slots=True)
 class Capturing:
-    """Hold what runs once in a worker: proxy, pair writer, and the scripted model if that is the upstream."""
+    """Hold what runs once in a worker: the pair writer, a proxy for each upstream, and the scripted model.
 
-    proxy: CaptureProxy
+    Proxies and model are started when the first session needs them, and closed by `stack`.
+    """
+
+    settings: Settings
     pairs: PairWriter
-    scripted: ScriptedModel | None
+    stack: ExitStack
     secrets: tuple[str, ...]
+    proxies: dict[tuple[str, Key | None], CaptureProxy] = field(default_factory=dict)
+    model: ScriptedModel | None = None
+
+    def scripted(self, target: ModelTarget) -> ScriptedModel | None:
+        """Return the scripted model if that is the target's upstream."""
+        from pytest_agentcap.upstream.scripted import ScriptedModel
+
+        if target.upstream == SCRIPTED and self.model is None:
+            self.model = self.stack.enter_context(ScriptedModel.start(target.id))
+        return self.model if target.upstream == SCRIPTED else None
+
+    def proxy(self, target: ModelTarget) -> CaptureProxy:
+        from pytest_agentcap.credentials import key_of
+        from pytest_agentcap.proxy.apis import Upstream
+        from pytest_agentcap.proxy.server import CaptureProxy
+
+        key = key_of(target, self.settings)
+        if (target.upstream, key) not in self.proxies:
+            scripted = self.scripted(target)
+            upstream = Upstream(scripted.url if scripted else target.upstream, key.value if key else None)
+            proxy = CaptureProxy(upstream, recorded_as=target.upstream)
+            self.stack.callback(proxy.close)
+            self.proxies[target.upstream, key] = proxy
+        return self.proxies[target.upstream, key]
 
 
 @pytest.fixture(scope="session")
 def agent(request: pytest.FixtureRequest) -> AgentSpec:
     """The agent under test, read from its agent.toml."""
-    from pytest_agentcap.agents.find import find_agent
+    from pytest_agentcap.agents.find import chosen_agent
 
-    return find_agent(_parameter(request), request.config.rootpath)
+    return chosen_agent(str(_parameter(request)), request.config.stash[SETTINGS], request.config.rootpath)
 
 
 @pytest.fixture(scope="session")
-def model(request: pytest.FixtureRequest) -> str:
+def _target(request: pytest.FixtureRequest) -> ModelTarget:
+    """The model and its server; tests outside of the matrix get the first."""
+    target: ModelTarget = getattr(request, "param", request.config.stash[SETTINGS].targets[0])
+    return target
+
+
+@pytest.fixture(scope="session")
+def model(_target: ModelTarget) -> str:
     """The id of the model that the agent asks for."""
-    return _parameter(request)
+    return _target.id
 
 
 @pytest.fixture
@@ -127,37 +162,27 @@ def _homes(pytestconfig: pytest.Config, capture_proxy: CaptureProxy) -> Iterator
 
 @pytest.fixture(scope="session")
 def _capturing(pytestconfig: pytest.Config) -> Iterator[Capturing]:
-    from pytest_agentcap.credentials import find_key, secret_values
-    from pytest_agentcap.proxy.apis import Upstream
-    from pytest_agentcap.proxy.server import CaptureProxy
+    from pytest_agentcap.credentials import keys_of, secret_values
     from pytest_agentcap.runs.writer import PairWriter
-    from pytest_agentcap.upstream.scripted import ScriptedModel
 
     settings = pytestconfig.stash[SETTINGS]
-    key = find_key(settings.upstream, settings.api_key)
+    secrets = secret_values(settings, *keys_of(settings))
     with ExitStack() as stack:
-        scripted = None
-        if settings.upstream == SCRIPTED:
-            scripted = stack.enter_context(ScriptedModel.start(settings.models[0]))
-        upstream = Upstream(scripted.url if scripted else str(settings.upstream), key.value if key else None)
-        secrets = secret_values(settings, key)
         pairs = PairWriter(secrets)
         stack.callback(pairs.close)
-        proxy = CaptureProxy(upstream, recorded_as=str(settings.upstream))
-        stack.callback(proxy.close)
-        yield Capturing(proxy, pairs, scripted, secrets)
+        yield Capturing(settings, pairs, stack, secrets)
 
 
 @pytest.fixture(scope="session")
-def capture_proxy(_capturing: Capturing) -> CaptureProxy:
+def capture_proxy(_capturing: Capturing, _target: ModelTarget) -> CaptureProxy:
     """The proxy that this worker's agents call through."""
-    return _capturing.proxy
+    return _capturing.proxy(_target)
 
 
 @pytest.fixture(scope="session")
-def capture_run(pytestconfig: pytest.Config, agent: AgentSpec, model: str) -> RunDirectory:
+def capture_run(pytestconfig: pytest.Config, agent: AgentSpec, _target: ModelTarget) -> RunDirectory:
     """The run directory that captures of this agent and model go to."""
-    return pytestconfig.stash[ASSIGNMENT].run(agent.folder, model)
+    return pytestconfig.stash[ASSIGNMENT].run(agent.key, _target.key)
 
 
 @pytest.fixture(scope="session")
@@ -185,6 +210,7 @@ def agent_session(
     capture_proxy: CaptureProxy,
     capture_run: RunDirectory,
     _capturing: Capturing,
+    _target: ModelTarget,
     trial: int,
     turns: int,
     followup: Followup | Drafter,
@@ -218,10 +244,11 @@ def agent_session(
         secrets=_capturing.secrets,
         workspace=_workspace_of(workspace_source, state, request),
         options=sandbox_options,
-        label=settings.label,
+        label=_target.label or settings.label,
     )
     live = LiveStatus(state.folder)
-    around = Surroundings(agent_sandbox, capture_proxy, _capturing.pairs, _capturing.scripted, tmp_path, live.show)
+    scripted = _capturing.scripted(_target)
+    around = Surroundings(agent_sandbox, capture_proxy, _capturing.pairs, scripted, tmp_path, live.show)
     if shared_home:
         module = node.getparent(pytest.Module)
         home = _homes.find(agent_sandbox, f"{capture_run.path}\n{module.nodeid if module else ''}", trial)
@@ -240,13 +267,13 @@ def agent_session(
 
 
 def _debug(config: pytest.Config) -> Debug | None:
-    from pytest_agentcap.credentials import find_key, known_secrets
+    from pytest_agentcap.credentials import keys_of, known_secrets
     from pytest_agentcap.debug import SCREEN, Debug
 
     settings = config.stash[SETTINGS]
     if not settings.debug:
         return None
-    return Debug(config.stash[SCREEN], known_secrets(find_key(settings.upstream, settings.api_key)))
+    return Debug(config.stash[SCREEN], known_secrets(*keys_of(settings)))
 
 
 def _task_of(request: pytest.FixtureRequest) -> Task:
@@ -284,8 +311,8 @@ def _load_graders(own: GraderFiles, settings: Settings, request: pytest.FixtureR
         pytest.fail(str(error), pytrace=False)
 
 
-def _parameter(request: pytest.FixtureRequest) -> str:
+def _parameter(request: pytest.FixtureRequest) -> object:
     """Return what the matrix chose; tests outside of it are skipped, not broken."""
     if not hasattr(request, "param"):
         pytest.skip("an agent is needed: pass --agent NAME")
-    return str(request.param)
+    return request.param

@@ -109,7 +109,7 @@ class ControllerHooks:
         if not self._started or self._announced:
             return
         settings = self._controller.settings
-        planned = extent(nodeids, settings.agents, settings.models, settings.trials)
+        planned = extent(nodeids, settings.agents, settings.model_names, settings.trials)
         if planned.sessions:
             self._announced = True
             for line in announce(settings, planned, overrides_by_file(nodeids, self._config.rootpath)):

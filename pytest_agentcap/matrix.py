@@ -6,10 +6,10 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
+from pytest_agentcap.agents.find import agent_stem
 from pytest_agentcap.collector import Corpus, corpus_of_folder
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.options import Settings
@@ -23,10 +23,10 @@ def parametrize(metafunc: pytest.Metafunc, settings: Settings) -> None:
     corpus = metafunc.definition.getparent(Corpus)
     if "agent" not in names or not (corpus or names & _OURS):
         return
-    models = settings.models
     metafunc.parametrize("agent", settings.agents, ids=agent_ids(settings.agents), indirect=True, scope="session")
-    if "model" in names:
-        metafunc.parametrize("model", models, ids=model_slugs(models), indirect=True, scope="session")
+    if "_target" in names:
+        ids = model_slugs(settings.model_names)
+        metafunc.parametrize("_target", settings.targets, ids=ids, indirect=True, scope="session")
     if "task" in names:
         tasks = corpus.tasks if corpus else _tasks_beside(metafunc)
         metafunc.parametrize("task", tasks, ids=[task.id for task in tasks])
@@ -37,8 +37,7 @@ def parametrize(metafunc: pytest.Metafunc, settings: Settings) -> None:
 
 def agent_ids(agents: Sequence[str]) -> list[str]:
     """Return ids for agents given by name or by path; a folder's name stands for its path."""
-    stems = [Path(agent).parent.name if agent.endswith(".toml") else Path(agent).name for agent in agents]
-    return _distinct([_slug(stem) for stem in stems])
+    return _distinct([_slug(agent_stem(agent)) for agent in agents])
 
 
 def model_slugs(models: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -58,13 +58,13 @@ def _size(text: str) -> str:
     return text
 
 
-def _model(text: str) -> str:
+def model_id(text: str) -> str:
     if not re.fullmatch(r"[^\s\"'\\{}]+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a model id: no white space, quotes or braces")
     return text
 
 
-def _upstream(text: str) -> str:
+def upstream_url(text: str) -> str:
     if text != SCRIPTED and not is_base_url(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no upstream: give {SCRIPTED!r} or a URL without query, such as {ROUTER} or http://127.0.0.1:8080"
@@ -135,10 +135,31 @@ class Option:
         return {**shared, "action": action, "type": self.type, "metavar": self.metavar or self.name.upper()}
 
 
+@dataclass(frozen=True, slots=True)
+class ModelTarget:
+    """Name a model and the server that has it, and say where its key comes from when not from the options."""
+
+    id: str
+    upstream: str
+    api_key_env: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    label: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Return what tells this target from others of the same pytest session."""
+        return f"{self.id}\n{self.upstream}\n{self.label or ''}"
+
+
 OPTIONS = (
-    Option("agent", "run corpora with this agent: a name, or the path of an agent.toml", repeatable=True),
-    Option("model", "ask for this model", _model, "ID", repeatable=True),
-    Option("upstream", "the model server: a URL, or 'scripted' (the default when there is no --model)", _upstream),
+    Option(
+        "agent",
+        "run corpora with this agent: a name, the path of an agent.toml or a headless adapter, or adapter:COMMAND",
+        repeatable=True,
+    ),
+    Option("model", "ask for this model", model_id, "ID", repeatable=True),
+    Option("models", "a file of models: each with its upstream, its key's variable and its label", metavar="FILE"),
+    Option("upstream", "the model server: a URL, or 'scripted' (the default when there is no --model)", upstream_url),
     Option("api-key", "the upstream's key; stays on this machine (environment: AGENTCAP_API_KEY)", metavar="KEY"),
     Option("turns", "turns per session (default 1)", _count, "N"),
     Option("followup", f"what is said from the second turn on: {', '.join(FOLLOWUPS)}", _one_of(*FOLLOWUPS)),
@@ -157,6 +178,7 @@ OPTIONS = (
     Option("skills", "folder of skills (skills/NAME/SKILL.md) for agents that look for some", metavar="DIR"),
     Option("tool-dir", "folder that agents can read, with its bin/ on their PATH", metavar="DIR"),
     Option("grader", "a Python file that defines grade, or an executable", metavar="PATH", repeatable=True),
+    Option("mcp", "a file of mcpServers for the agents that can take them", metavar="FILE"),
     Option("label", "text stored with every capture", metavar="TEXT"),
     Option("push", "publish captures and traces at the end of the session", _destination, "OWNER/BASE"),
     Option("public", "make new repositories of --push public (default: private)", flag=True),
@@ -193,10 +215,15 @@ def add_short_options(parser: pytest.Parser) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Hold what the options say; `models` is empty and `upstream` None where neither was given."""
+    """Hold what the options say; `upstream` is None where none was given, or where a list of models has its own.
+
+    `targets` are the models with their servers, and `listed` says that they come from --models.
+    """
 
     agents: tuple[str, ...]
     models: tuple[str, ...]
+    targets: tuple[ModelTarget, ...]
+    listed: bool
     upstream: str | None
     api_key: str | None
     turns: int
@@ -216,6 +243,7 @@ class Settings:
     skills: Path | None
     tool_dir: Path | None
     graders: tuple[str, ...]
+    mcp: Path | None
     label: str | None
     push: str | None
     public: bool
@@ -238,12 +266,20 @@ class Settings:
         for name in ("scan-strict", "scan-config", "redact"):
             if given["no-scan"] and given[name]:
                 raise pytest.UsageError(f"--{name} needs the scan: leave out --no-scan")
+        upstream = given["upstream"]
+        if given["models"]:
+            targets = _listed_targets(given)
+        else:
+            upstream = _choose_upstream(upstream, bool(models)) if given["agent"] else upstream
+            targets = tuple(ModelTarget(each, upstream or SCRIPTED) for each in models or (SCRIPTED,))
         if given["limit"] and given["sample"]:
             raise pytest.UsageError("--limit and --sample exclude each other: give one")
         return cls(
             agents=tuple(dict.fromkeys(given["agent"] or ())),
-            models=models or (SCRIPTED,),
-            upstream=_choose_upstream(given["upstream"], bool(models)) if given["agent"] else given["upstream"],
+            models=tuple(dict.fromkeys(target.id for target in targets)),
+            targets=targets,
+            listed=bool(given["models"]),
+            upstream=upstream,
             api_key=given["api-key"],
             turns=given["turns"] or 1,
             followup=given["followup"] or "continue",
@@ -262,6 +298,7 @@ class Settings:
             skills=_folder_of("skills", given["skills"], "skills/*/SKILL.md"),
             tool_dir=_folder_of("tool-dir", given["tool-dir"], "bin"),
             graders=tuple(given["grader"] or ()),
+            mcp=Path(given["mcp"]).absolute() if given["mcp"] else None,
             label=given["label"],
             push=given["push"],
             public=bool(given["public"]),
@@ -273,6 +310,29 @@ class Settings:
             mask=not given["no-mask"],
             debug=bool(given["debug"]),
         )
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Return one name for each target: its model's id, and its label or host where another has the same id."""
+        ids = [target.id for target in self.targets]
+        return tuple(
+            target.id
+            if ids.count(target.id) == 1
+            else f"{target.id}@{target.label or urlsplit(target.upstream).netloc}"
+            for target in self.targets
+        )
+
+
+def _listed_targets(given: dict[str, Any]) -> tuple[ModelTarget, ...]:
+    from pytest_agentcap.models import ModelsError, read_models
+
+    for name in ("model", "upstream", "api-key"):
+        if given[name]:
+            raise pytest.UsageError(f"--models and --{name} exclude each other: the file says it for each model")
+    try:
+        return read_models(Path(given["models"]))
+    except ModelsError as error:
+        raise pytest.UsageError(f"--models {error}") from error
 
 
 def _given(config: pytest.Config, option: Option) -> Any:
@@ -325,7 +385,7 @@ def _choose_upstream(given: str | None, has_model: bool) -> str:
     for name in ("AGENTCAP_UPSTREAM", "OPENAI_BASE_URL"):
         if given is None and os.environ.get(name):
             try:
-                return _upstream(os.environ[name])
+                return upstream_url(os.environ[name])
             except argparse.ArgumentTypeError as error:
                 raise pytest.UsageError(f"{name}: {error}") from error
     if given is None:

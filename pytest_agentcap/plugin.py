@@ -57,12 +57,16 @@ def _register(config: pytest.Config, settings: Settings) -> None:
         return
     from pytest_agentcap.agents.spec import AgentError
     from pytest_agentcap.controller import Controller
+    from pytest_agentcap.credentials import KeyMissing
     from pytest_agentcap.hooks import ControllerHooks
 
     try:
         controller = Controller.of(settings, config)
     except AgentError as error:
-        raise pytest.UsageError(f"--agent: {error}") from error
+        option = "" if str(error).startswith("--") else "--agent: "
+        raise pytest.UsageError(f"{option}{error}") from error
+    except KeyMissing as error:
+        raise pytest.UsageError(str(error)) from error
     hooks = ControllerHooks(controller, config, config.stash[_TAKEN])
     config.pluginmanager.register(hooks, "agentcap-controller")
     if config.pluginmanager.hasplugin("dsession") or config.pluginmanager.hasplugin("xdist"):

@@ -25,10 +25,10 @@ class PreflightError(Exception):
     """Say in one line what is missing and what to do about it."""
 
 
-def check_upstream(upstream: str, key: Key | None) -> None:
+def check_upstream(upstream: str, key: Key | None, option: str = "--upstream") -> None:
     """Ask the upstream for its models; any answer but a refused key is good enough, 404 included.
 
-    Raises PreflightError.
+    Raises PreflightError naming the option that the upstream comes from.
     """
     if upstream == SCRIPTED:
         return
@@ -48,12 +48,10 @@ def check_upstream(upstream: str, key: Key | None) -> None:
             follow_redirects=False,
         )
     except httpx.HTTPError as error:
-        raise PreflightError(
-            f"--upstream {upstream}: no answer ({_one_line(error)}): is the model server up?"
-        ) from error
+        raise PreflightError(f"{option} {upstream}: no answer ({_one_line(error)}): is the model server up?") from error
     if answer.status_code in (401, 403):
         used = f"the key from {key.source}" if key else "no key: pass --api-key or set AGENTCAP_API_KEY"
-        raise PreflightError(f"--upstream {upstream}: answered {answer.status_code} to {used}")
+        raise PreflightError(f"{option} {upstream}: answered {answer.status_code} to {used}")
 
 
 def check_push(settings: Settings, upstream: str) -> None:

@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 
 def header(controller: Controller, taken: Sequence[str]) -> list[str]:
     """Return the lines at the start of a session that runs agents."""
-    settings, key = controller.settings, controller.key
+    settings = controller.settings
     agents = ", ".join(f"{agent.name} {agent.version}" for agent in controller.agents)
-    target = f"{', '.join(settings.models)} at {controller.upstream}"
-    if controller.upstream == SCRIPTED:
-        target = "the scripted model"
-    lines = [f"agentcap: {agents} -> {target}"]
-    if key:
-        lines.append(f"agentcap: the upstream's key comes from {key.source}")
+    lines = [f"agentcap: {agents} -> {'; '.join(_where(settings, upstream) for upstream, _ in controller.upstreams)}"]
+    for upstream, key in controller.upstreams:
+        if key:
+            whose = f"key of {upstream}" if settings.listed else "upstream's key"
+            lines.append(f"agentcap: the {whose} comes from {key.source}")
     if settings.sandbox == "host":
         lines.append("agentcap: sandbox host: agents run on this machine, in a temporary home, with no isolation")
     else:
@@ -42,9 +41,15 @@ def header(controller: Controller, taken: Sequence[str]) -> list[str]:
     return lines
 
 
+def _where(settings: Settings, upstream: str) -> str:
+    if upstream == SCRIPTED:
+        return "the scripted model"
+    return f"{', '.join(target.id for target in settings.targets if target.upstream == upstream)} at {upstream}"
+
+
 def announce(settings: Settings, planned: Extent, overrides: Mapping[str, Overrides]) -> list[str]:
     """Say how much is about to run, before it does, and which corpora reach more than the options say."""
-    agents, models = len(settings.agents), len(settings.models)
+    agents, models = len(settings.agents), len(settings.targets)
     counts = [(planned.tasks, "task"), (agents, "agent"), (models, "model"), (settings.trials, "trial")]
     words = [_counted(*count) for count in counts]
     # With -k some cells of the matrix stay empty, and the product would be wrong.

@@ -50,7 +50,7 @@ def test_an_assignment_travels_as_plain_data_and_finds_its_runs():
     [sent] = workerinput.values()
     taken = Assignment(**sent)
     assert taken == given
-    assert taken.run(Path("/agents/pi"), "m2").path == Path("/runs/b")
+    assert taken.run("/agents/pi", "m2").path == Path("/runs/b")
     assert taken.state.id == "1-2-3"
 
 
