@@ -30,6 +30,18 @@ def agent_files(agent: AgentSpec, model: str, box: SandboxSession, lease: str) -
             yield path, variables.render((agent.folder / file.template).read_text("utf-8")).encode()
         elif file.program:
             yield path, Path(str(files("pytest_agentcap") / "agents" / file.program)).read_bytes()
+    if agent.servers:
+        yield _configured_servers(agent, variables)
+
+
+def _configured_servers(agent: AgentSpec, variables: Variables) -> tuple[str, bytes]:
+    """Return the file that holds the agent's MCP servers: the template of that path with them in it, or a new one."""
+    from pytest_agentcap.agents.mcp import merged
+
+    assert agent.mcp is not None
+    templates = [file.template for file in agent.files if file.path == agent.mcp.path]
+    text = variables.render((agent.folder / str(templates[0])).read_text("utf-8")) if templates else None
+    return variables.render(agent.mcp.path), merged(agent, text)
 
 
 def turn_command(

@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pytest_agentcap.agents.headless import ENDING, on_host, read_headless
+from pytest_agentcap.agents.rpc import PREFIX, program_name, read_program
 from pytest_agentcap.agents.spec import AgentError, AgentSpec, read_agent
 from pytest_agentcap.shipped import packaged
 
+if TYPE_CHECKING:
+    from pytest_agentcap.options import Settings
+
 DEFINITION = "agent.toml"
+CONTAINERFILE = "Containerfile"
 
 
 def agent_folders(rootdir: Path) -> list[Path]:
@@ -19,11 +26,15 @@ def agent_folders(rootdir: Path) -> list[Path]:
 
 
 def find_agent(name: str, rootdir: Path) -> AgentSpec:
-    """Read the agent of a name, or of a path to an agent.toml or its folder.
+    """Read the agent of a name, of a path to an agent.toml or its folder or a headless schema, or of `adapter:COMMAND`.
 
     Raises AgentError naming the agents that there are.
     """
+    if name.startswith(PREFIX):
+        return read_program(name, Path.cwd())
     path = Path(name)
+    if path.suffix == ENDING:
+        return read_headless(path)
     if path.name == DEFINITION or "/" in name:
         return read_agent(path if path.name == DEFINITION else path / DEFINITION)
     for folder in agent_folders(rootdir):
@@ -31,6 +42,41 @@ def find_agent(name: str, rootdir: Path) -> AgentSpec:
             return read_agent(folder / name / DEFINITION)
     known = ", ".join(sorted({path.parent.name for path in _definitions(rootdir)}))
     raise AgentError(f"no agent is called {name!r}; there are: {known}; or give the path of an agent.toml")
+
+
+def agent_stem(name: str) -> str:
+    """Return what an agent is called in the ids of tests, before its definition is read."""
+    if name.startswith(PREFIX):
+        return program_name(name.removeprefix(PREFIX).split() or [name])
+    path = Path(name)
+    if path.suffix == ENDING:
+        return path.stem
+    return path.parent.name if path.suffix == ".toml" else path.name
+
+
+def chosen_agent(name: str, settings: Settings, rootdir: Path) -> AgentSpec:
+    """Read an agent as the options want it: with their MCP servers, and able to run in their sandbox.
+
+    Raises AgentError.
+    """
+    agent = find_agent(name, rootdir)
+    if settings.mcp is not None:
+        from pytest_agentcap.agents.mcp import read_servers, with_servers
+
+        try:
+            agent = with_servers(agent, read_servers(settings.mcp))
+        except AgentError as error:
+            raise AgentError(f"--mcp {settings.mcp}: {error}") from error
+    if settings.sandbox == "host":
+        return on_host(agent) if agent.headless else agent
+    if agent.speaks_rpc:
+        raise AgentError(f"{name} runs on this machine only: pass --sandbox host")
+    if agent.headless and not (agent.folder / CONTAINERFILE).is_file():
+        raise AgentError(
+            f"{name}: there is no {CONTAINERFILE} beside it: write one that installs {agent.executable}, or pass "
+            "--sandbox host"
+        )
+    return agent
 
 
 def find_agents(rootdir: Path) -> list[AgentSpec]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
+from pytest_agentcap.agents.headless_schema import HeadlessSchema
 from pytest_agentcap.agents.templates import unknown_placeholders
+
+# What is made by us and not read from an agent.toml.
+MADE = frozenset({"folder", "headless", "speaks_rpc", "servers"})
 
 
 class AgentError(ValueError):
@@ -68,6 +73,39 @@ class Install(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     python: str | None = None
 
 
+class McpShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Say how an agent spells one MCP server where it is not as Claude Code does.
+
+    `command`: `split` is a program and its `args`, `joined` one list of both. `program`, `environment`, `url` and
+    `headers` name keys; an empty `url` says that it takes programs only. `transport` names the key, if there is one,
+    that says `stdio`, `http` or `sse`. `local` and `remote` are constants of a server that is a program, and of one
+    that has a URL.
+    """
+
+    command: Literal["split", "joined"] = "split"
+    program: str = "command"
+    environment: str = "env"
+    url: str = "url"
+    headers: str = "headers"
+    transport: str = ""
+    local: dict[str, Any] = {}
+    remote: dict[str, Any] = {}
+
+
+class McpWay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Say how an agent takes MCP servers: in the file `path`, below the dotted `key`, and with what more `arguments`.
+
+    `entries`: `named` is a table by the servers' names, `listed` a list whose items have a `name`.
+    """
+
+    path: str
+    format: Literal["json", "toml", "yaml"] = "json"
+    key: str = "mcpServers"
+    arguments: tuple[str, ...] = ()
+    entries: Literal["named", "listed"] = "named"
+    shape: McpShape = McpShape()
+
+
 class AgentFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name a file that each session gets: a `template` of the agent's folder, or a `program` of this package."""
 
@@ -77,7 +115,11 @@ class AgentFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Hold one agent's definition, the content of its agent.toml; `folder` is where that lies."""
+    """Hold one agent's definition, the content of its agent.toml; `folder` is where that lies.
+
+    `headless` is the schema of an agent that is defined by one, `speaks_rpc` is true of a program that speaks JSON-RPC,
+    `servers` are the MCP servers that this agent gets, in its own shape.
+    """
 
     name: str
     version: str
@@ -94,7 +136,22 @@ class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: dict[str, str] = {}
     files: tuple[AgentFile, ...] = ()
     limits: dict[str, str] = {}
+    mcp: McpWay | None = None
     folder: Path = Path()
+    headless: HeadlessSchema | None = None
+    speaks_rpc: bool = False
+    servers: dict[str, dict[str, Any]] = {}
+
+    @property
+    def key(self) -> str:
+        """Return what tells this agent from others of the same pytest session."""
+        return f"{self.folder}\n{self.name}\n{self.version}"
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Return the seconds that the definition gives a turn."""
+        told = self.headless.timeout if self.headless else None
+        return None if told is None else told / 1000
 
 
 def read_agent(path: Path) -> AgentSpec:
@@ -103,9 +160,12 @@ def read_agent(path: Path) -> AgentSpec:
     Raises AgentError naming the file and the key.
     """
     try:
-        spec = msgspec.toml.decode(path.read_bytes(), type=AgentSpec, strict=True)
+        data = path.read_bytes()
+        spec = msgspec.toml.decode(data, type=AgentSpec, strict=True)
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise AgentError(f"{path}: {error}") from error
+    for key in sorted(MADE & set(tomllib.loads(data.decode()))):
+        raise AgentError(f"{path}: Object contains unknown field `{key}`")
     spec = msgspec.structs.replace(spec, folder=path.parent)
     for problem in _problems(spec):
         raise AgentError(f"{path}: {problem}")
@@ -132,6 +192,7 @@ def _problems(spec: AgentSpec) -> list[str]:
     texts = [*spec.command.first, *spec.command.next, *spec.environment.values(), *(f.path for f in spec.files)]
     texts += [*spec.trace.paths, *spec.trace.export]
     texts += [text for text in (spec.session.path, spec.reply.file, spec.skills) if text]
+    texts += [spec.mcp.path, *spec.mcp.arguments] if spec.mcp else []
     templates = [spec.folder / file.template for file in spec.files if file.template]
     texts += [template.read_text("utf-8") for template in templates if template.is_file()]
     found += [f"unknown placeholder {{{{{name}}}}}" for text in texts for name in unknown_placeholders(text)]
