@@ -160,10 +160,13 @@ def test_every_key_and_placeholder_of_an_agent_is_described():
     import msgspec
 
     from pytest_agentcap.agents.spec import (
+        MADE,
         AgentFile,
         AgentSpec,
         CommandLines,
         Install,
+        McpShape,
+        McpWay,
         ReplySource,
         SessionSource,
         Trace,
@@ -171,13 +174,32 @@ def test_every_key_and_placeholder_of_an_agent_is_described():
     from pytest_agentcap.agents.templates import Variables
 
     tables = {"command": CommandLines, "session": SessionSource, "reply": ReplySource}
-    tables |= {"trace": Trace, "install": Install}
-    keys = {field.name for field in msgspec.structs.fields(AgentSpec)} - {"folder", *tables}
+    tables |= {"trace": Trace, "install": Install, "mcp": McpWay, "mcp.shape": McpShape}
+    keys = {field.name for field in msgspec.structs.fields(AgentSpec)} - {*MADE, *tables}
     tables |= {"files": AgentFile}
     keys |= {f"{name}.{field.name}" for name, struct in tables.items() for field in msgspec.structs.fields(struct)}
-    assert set(named_in_rows(section("docs/agents.md", "### agent.toml"))) == keys
+    assert set(named_in_rows(section("docs/agents.md", "### agent.toml"))) == keys - {"mcp.shape"}
     placeholders = {f"{{{{{field.name}}}}}" for field in fields(Variables)}
     assert set(named_in_rows(section("docs/agents.md", "### Placeholders"))) == placeholders
+
+
+def test_every_key_of_a_headless_schema_and_of_a_step_is_described():
+    import msgspec
+
+    from pytest_agentcap.agents.headless_schema import HeadlessSchema
+    from pytest_agentcap.agents.steps import Step
+
+    keys = {field.encode_name for field in msgspec.structs.fields(HeadlessSchema)}
+    assert keys <= set(named_in_rows(section("docs/adapters.md", "## Headless adapters")))
+    assert set(named_in_rows(section("docs/files.md", "## sessions/"))) == {field.name for field in fields(Step)}
+
+
+def test_the_example_adapter_runs_as_shown(project):
+    write_files("docs/adapters.md", project)
+    project.write_tasks("Say something")
+    project.pytest("--agent", "./words.json", "--sandbox", "host", "--turns", "2").assert_outcomes(passed=1)
+    (result,) = project.results()
+    assert len(result["turns"]) == 2
 
 
 def test_every_module_has_its_place_in_the_rooms():
