@@ -32,14 +32,14 @@ def ask_model() -> str:
 
 def prompted(text: str) -> dict[str, object]:
     said.append(text)
-    if "hang" in text:
+    if "please hang" in text:
         child = subprocess.Popen(["sleep", "600"])
         Path("pids").write_text(f"{os.getpid()} {child.pid}")
         update(sessionUpdate="agent_message_chunk", content={"type": "text", "text": "still "})
         time.sleep(600)
-    if "refuse" in text:
+    if "please refuse" in text:
         raise ValueError("refused on purpose")
-    if "die" in text:
+    if "please die" in text:
         print("dying", file=sys.stderr, flush=True)
         sys.exit(7)
     send(id="q1", method="session/request_permission", params={})
