@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 import warnings
@@ -157,7 +158,7 @@ class Controller:
     def _missing(self, error: Exception) -> list[str]:
         """Name what podman lacks here, when it is podman that failed; where it works it lacks nothing."""
         own = self.settings.sandbox == "podman" and sys.platform == "linux" and "CONTAINER_HOST" not in os.environ
-        if not own or not isinstance(error, SandboxError):
+        if not own or not isinstance(error, SandboxError) or shutil.which("podman") is None:
             return []
         from pytest_agentcap.sandbox.requirements import Host, missing_parts
 
