@@ -82,7 +82,6 @@ def test_a_bad_call_is_reported_and_the_rest_is_written(run, capsys):
         (["odd.parquet", "--format", "sft"], "odd.parquet: not a parquet file"),
         (["other.parquet", "--format", "sft"], "it has no column request_id"),
         (["run/captures.parquet"], "pass --format"),
-        (["run", "--latest"], "go with --format"),
         (["run", "run/captures.parquet", "--format", "atif"], "would be written twice"),
     ],
 )
