@@ -6,13 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import httpx
 from starlette.types import Receive, Send
 
 from pytest_agentcap.proxy.apis import error_body
-from pytest_agentcap.proxy.client import Outgoing, UpstreamClient
 from pytest_agentcap.proxy.headers import Headers, without_hop_by_hop
 from pytest_agentcap.proxy.journal import JournalError
+from pytest_agentcap.proxy.wire import Outgoing, Transport, UpstreamFailure
 
 SPOOL_BYTES = 1 << 18
 
@@ -40,26 +39,26 @@ class Exchange:
         self.connected_ms: float | None = None
         self.first_byte_ms: float | None = None
         self.chunk_ms: list[float] = []
-        self.received = 0
+        self.received = self._unspooled = 0
         self.pending: list[bytes] = []
 
     def elapsed_ms(self) -> float:
         return round((time.perf_counter() - self._started) * 1000, 3)
 
-    async def relay(self, client: UpstreamClient, request: Outgoing, receive: Receive, send: Send) -> None:
+    async def relay(self, transport: Transport, request: Outgoing, receive: Receive, send: Send) -> None:
         """Forward until the answer or the agent's connection ends; the outcome is in `status` and `error`."""
         task = self._task = asyncio.current_task()
         assert task is not None
         watch = asyncio.ensure_future(self._watch(receive))
         try:
-            await self._forward(client, request, send)
+            await self._forward(transport, request, send)
         except asyncio.CancelledError:
             if self.error is None:
                 self.error = "shutdown"
                 raise
             task.uncancel()
-        except httpx.TransportError as error:
-            await self._fail(send, *_explain(error))
+        except UpstreamFailure as failure:
+            await self._fail(send, failure)
         except JournalError:
             self.error = "unrecorded"
             raise
@@ -87,56 +86,52 @@ class Exchange:
             pass
         self.cut("client_gone")
 
-    async def _forward(self, client: UpstreamClient, request: Outgoing, send: Send) -> None:
-        unspooled = 0
-        async with client.send(request, self._connected) as response:
-            if response.status_code == 101:
-                raise httpx.RemoteProtocolError("it switched to a protocol that nobody asked for")
-            self.status = response.status_code
-            self.headers = [(name.lower(), value) for name, value in response.headers.raw]
-            await send(
-                {"type": "http.response.start", "status": self.status, "headers": without_hop_by_hop(self.headers)}
-            )
+    async def _forward(self, transport: Transport, request: Outgoing, send: Send) -> None:
+        reply = await transport.send(request, self._connected)
+        try:
+            self.status, self.headers = reply.status, reply.headers
+            headers = without_hop_by_hop(self.headers)
+            await send({"type": "http.response.start", "status": self.status, "headers": headers})
             self._begun = True
-            expected = _content_length(self.headers)
-            async for chunk in response.aiter_raw():
-                now = self.elapsed_ms()
-                if self.first_byte_ms is None:
-                    self.first_byte_ms = now
-                self.received += len(chunk)
-                if self._spool is not None:
-                    self.chunk_ms.append(now)
-                    self.pending.append(chunk)
-                    unspooled += len(chunk)
-                    if unspooled >= SPOOL_BYTES:
-                        self._spool(self)
-                        self.pending, unspooled = [], 0
-                if self.received == expected:
-                    self._end()
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            while True:
+                piece = await reply.read()
+                if piece:
+                    self._keep(piece)
+                if reply.at_end:
+                    break
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             # All of it is here: an agent that leaves from now on has had its answer.
             self._end()
-            await send({"type": "http.response.body", "body": b""})
+            await send({"type": "http.response.body", "body": piece})
+        finally:
+            reply.close()
+
+    def _keep(self, piece: bytes) -> None:
+        now = self.elapsed_ms()
+        if self.first_byte_ms is None:
+            self.first_byte_ms = now
+        self.received += len(piece)
+        if self._spool is not None:
+            self.chunk_ms.append(now)
+            self.pending.append(piece)
+            self._unspooled += len(piece)
+            if self._unspooled >= SPOOL_BYTES:
+                self._spool(self)
+                self.pending, self._unspooled = [], 0
 
     def _connected(self) -> None:
         self.connected_ms = self.elapsed_ms()
 
-    async def _fail(self, send: Send, kind: str, message: str) -> None:
-        self.error = kind
+    async def _fail(self, send: Send, failure: UpstreamFailure) -> None:
+        self.error = failure.kind
         if self._begun:
             # The agent must see a broken answer, not a short one: uvicorn cuts a response that is left unfinished.
             return
-        body = error_body(self._api, 502, f"agentcap: {message}")
+        body = error_body(self._api, 502, f"agentcap: {failure}")
         self.status, self.headers = 502, [(b"content-type", b"application/json")]
         self.pending, self.received = [body], len(body)
         self._end()
         await answer(send, 502, body)
-
-
-def _content_length(headers: Headers) -> int | None:
-    """Return how long the answer says it is; with these bytes the agent has all of it, without waiting for an end."""
-    told = [value for name, value in headers if name == b"content-length"]
-    return int(told[0]) if told and told[0].isdigit() else None
 
 
 async def answer(send: Send, status: int, body: bytes) -> None:
@@ -144,17 +139,3 @@ async def answer(send: Send, status: int, body: bytes) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _explain(error: httpx.TransportError) -> tuple[str, str]:
-    """Return the capture's word for what the upstream did, and what the agent is told."""
-    match error:
-        case httpx.ConnectTimeout():
-            return "upstream_timeout", f"the upstream did not accept a connection: {error}"
-        case httpx.ConnectError():
-            return "upstream_refused", f"the upstream is not reachable: {error}"
-        case httpx.TimeoutException():
-            return "upstream_timeout", f"the upstream fell silent: {error!r}"
-        case httpx.ReadError() | httpx.WriteError() | httpx.CloseError():
-            return "upstream_reset", f"the upstream broke the connection: {error}"
-    return "bad_gateway", f"the upstream does not speak HTTP: {error}"

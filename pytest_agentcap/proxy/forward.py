@@ -9,11 +9,11 @@ import uuid
 from starlette.types import Receive, Scope, Send
 
 from pytest_agentcap.proxy.apis import UnsafePath, Upstream, api_of, error_body
-from pytest_agentcap.proxy.client import Outgoing, UpstreamClient
 from pytest_agentcap.proxy.exchange import Exchange, answer
 from pytest_agentcap.proxy.headers import for_the_upstream, recordable
 from pytest_agentcap.proxy.journal import Journal, JournalError
 from pytest_agentcap.proxy.leases import Call, Lease, Leases
+from pytest_agentcap.proxy.wire import Outgoing, Transport
 
 
 class ClientGone(Exception):
@@ -23,10 +23,10 @@ class ClientGone(Exception):
 class Forwarder:
     """Forward `/<lease>/<path>` to the upstream, and record what is a call to a model."""
 
-    def __init__(self, upstream: Upstream, leases: Leases, client: UpstreamClient, recorded_as: str) -> None:
+    def __init__(self, upstream: Upstream, leases: Leases, transport: Transport, recorded_as: str) -> None:
         self._upstream = upstream
         self._leases = leases
-        self._client = client
+        self._transport = transport
         self._recorded_as = recorded_as
         self._running: dict[str, Exchange] = {}
 
@@ -57,7 +57,7 @@ class Forwarder:
         request = Outgoing(method, target.encode("latin-1"), headers, body)
         if api is None:
             lease.unrecorded[f"{method} {path}"] += 1
-            await Exchange(started, api).relay(self._client, request, receive, send)
+            await Exchange(started, api).relay(self._transport, request, receive, send)
             return
         call = Call(uuid.uuid4().hex, api, lease.turn, lease.next_index(), started_at_ns)
         lease.calls.append(call)
@@ -73,11 +73,11 @@ class Forwarder:
             "request_headers": recordable(scope["headers"]),
             "started_at_ns": started_at_ns,
             "request_read_ms": round((time.perf_counter() - started) * 1000, 3),
-            "request_bytes": len(body),
+            "request_bytes": sum(map(len, body)),
         }
         journal = lease.journal
         try:
-            journal.request(head, body)
+            journal.request(head, *body)
         except JournalError as error:
             call.status, call.error, lease.fault = 507, "unrecorded", str(error)
             await answer(send, 507, error_body(api, 507, f"agentcap: {error}"))
@@ -91,7 +91,7 @@ class Forwarder:
         lease.in_flight[call.rid] = journal
         self._running[call.rid] = exchange
         try:
-            await exchange.relay(self._client, request, receive, send)
+            await exchange.relay(self._transport, request, receive, send)
         except JournalError as error:
             lease.fault = str(error)
         finally:
@@ -117,7 +117,7 @@ def _spool(journal: Journal, call: Call, exchange: Exchange) -> None:
         "response_headers": recordable(exchange.headers),
         "first_byte_ms": exchange.first_byte_ms,
     }
-    journal.chunk(head, b"".join(exchange.pending))
+    journal.chunk(head, *exchange.pending)
 
 
 def _finish(lease: Lease, journal: Journal, call: Call, exchange: Exchange) -> None:
@@ -137,17 +137,18 @@ def _finish(lease: Lease, journal: Journal, call: Call, exchange: Exchange) -> N
         "error": exchange.error,
     }
     try:
-        journal.response(head, b"".join(exchange.pending))
+        journal.response(head, *exchange.pending)
     except JournalError as error:
         call.error, lease.fault = "unrecorded", str(error)
 
 
-async def _read_body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> list[bytes]:
     pieces = []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(pieces)
+        if message["body"]:
+            pieces.append(message["body"])
+        if not message["more_body"]:
+            return pieces

@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, encode_frame
+
+# Linux gathers at most 1,024 buffers in one write.
+_MOST_BUFFERS = 1000
 
 
 class JournalError(OSError):
@@ -18,7 +22,7 @@ class JournalError(OSError):
 class Journal:
     """Append frames to a session's journal; a write that returned is in the kernel, whatever happens to this process.
 
-    All writes come from the proxy's event loop, so they never interleave.
+    Frames may come from several threads: they never interleave.
     """
 
     def __init__(self, path: Path, session: dict[str, Any]) -> None:
@@ -28,6 +32,7 @@ class Journal:
         """
         self.path = path
         self._fd = _create_locked(path)
+        self._lock = threading.Lock()
         self.size = 0
         try:
             self._append(SESSION, session)
@@ -36,34 +41,39 @@ class Journal:
             path.unlink()
             raise
 
-    def request(self, head: dict[str, Any], body: bytes) -> None:
-        self._append(REQUEST, head, body)
+    def request(self, head: dict[str, Any], *body: bytes) -> None:
+        """Record a request; raise JournalError when that is not possible."""
+        self._append(REQUEST, head, *body)
 
-    def chunk(self, head: dict[str, Any], body: bytes) -> None:
-        self._append(CHUNK, head, body)
+    def chunk(self, head: dict[str, Any], *body: bytes) -> None:
+        self._append(CHUNK, head, *body)
 
-    def response(self, head: dict[str, Any], body: bytes) -> None:
-        self._append(RESPONSE, head, body)
+    def response(self, head: dict[str, Any], *body: bytes) -> None:
+        self._append(RESPONSE, head, *body)
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        with self._lock:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
 
-    def _append(self, kind: bytes, head: dict[str, Any], body: bytes = b"") -> None:
-        if self._fd < 0:
-            raise JournalError(errno.EBADF, "cannot record the call: its session has ended", str(self.path))
-        buffers = encode_frame(kind, head, body)
+    def _append(self, kind: bytes, head: dict[str, Any], *body: bytes) -> None:
+        buffers = encode_frame(kind, head, *body)
+        if len(buffers) > _MOST_BUFFERS:
+            buffers = [buffers[0], b"".join(body)]
         size = sum(map(len, buffers))
-        try:
-            written = os.writev(self._fd, buffers)
-            if written < size:
-                self._write_rest(b"".join(buffers)[written:])
-        except OSError as error:
-            # A torn frame would swallow every later one: take it back, so that what follows stays readable.
-            os.ftruncate(self._fd, self.size)
-            raise JournalError(error.errno, f"cannot record the call: {error.strerror}", str(self.path)) from error
-        self.size += size
+        with self._lock:
+            if self._fd < 0:
+                raise JournalError(errno.EBADF, "cannot record the call: its session has ended", str(self.path))
+            try:
+                written = os.writev(self._fd, buffers)
+                if written < size:
+                    self._write_rest(b"".join(buffers)[written:])
+            except OSError as error:
+                # A torn frame would swallow every later one: take it back, so that what follows stays readable.
+                os.ftruncate(self._fd, self.size)
+                raise JournalError(error.errno, f"cannot record the call: {error.strerror}", str(self.path)) from error
+            self.size += size
 
     def _write_rest(self, rest: bytes) -> None:
         view = memoryview(rest)

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import uvicorn
 
 from pytest_agentcap.proxy.apis import Upstream
-from pytest_agentcap.proxy.client import UpstreamClient
+from pytest_agentcap.proxy.client import open_transport
 from pytest_agentcap.proxy.forward import Forwarder
 from pytest_agentcap.proxy.journal import Journal
 from pytest_agentcap.proxy.leases import Lease, Leases, new_token
@@ -103,12 +103,12 @@ class CaptureProxy:
             self._ready.set_exception(error)
 
     async def _serve(self) -> None:
-        client = UpstreamClient(self.upstream.origin)
+        transport = open_transport(self.upstream.origin)
         self._stopping = asyncio.Event()
-        self._forwarder = Forwarder(self.upstream, self.leases, client, self.recorded_as)
+        self._forwarder = Forwarder(self.upstream, self.leases, transport, self.recorded_as)
         self._ready.set_result(asyncio.get_running_loop())
         await self._stopping.wait()
-        await client.aclose()
+        await transport.aclose()
 
     def _config(self) -> uvicorn.Config:
         return uvicorn.Config(

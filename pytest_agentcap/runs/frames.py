@@ -34,14 +34,14 @@ class Frame:
     end: int
 
 
-def encode_frame(kind: bytes, head: dict[str, Any], body: bytes = b"") -> list[bytes]:
-    """Return a frame as buffers for one gathered write; the body is not copied."""
+def encode_frame(kind: bytes, head: dict[str, Any], *body: bytes) -> list[bytes]:
+    """Return a frame as buffers for one gathered write; the body is given in pieces, which are not copied."""
     try:
         text = msgspec.json.encode(head)
     except UnicodeEncodeError:
         # Half a surrogate pair, which a command line or a file name can bring in: the standard library escapes it.
         text = json.dumps(head, separators=(",", ":")).encode()
-    return [_LENGTHS.pack(kind, len(text), len(body)) + text, body]
+    return [_LENGTHS.pack(kind, len(text), sum(map(len, body))) + text, *body]
 
 
 def read_frames(file: BinaryIO, offset: int = 0) -> Iterator[Frame]:
