@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import queue
 import signal
 import sys
@@ -72,20 +73,28 @@ def _run(args: argparse.Namespace) -> int:
 def _show(ended: queue.SimpleQueue[Call], stop: threading.Event) -> Counter[str]:
     """Print a line for each call that ends, until it is time to stop and none is left; count them by how they ended.
 
-    Not where calls end: who does not read our output must not hold up the proxy.
+    Not where calls end: who does not read our output must not hold up the proxy. And several times a second, not call
+    by call: this thread runs only while the proxy's does not.
     """
     counts: Counter[str] = Counter()
     while True:
-        try:
-            call = ended.get(timeout=_POLL_S)
-        except queue.Empty:
-            if stop.is_set():
-                return counts
-            continue
-        counts["complete" if call.error is None else call.error] += 1
-        clock = time.strftime("%H:%M:%S", time.localtime(call.started_at_ns / 1e9))
-        status = "-" if call.status is None else call.status
-        write(f"{clock}  {call.api:<11}  {status:>3}  {call.duration_ms or 0:>9.1f} ms  {call.rid}  {call.error or ''}")
+        stopping = stop.wait(_POLL_S)
+        lines = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                call = ended.get_nowait()
+                counts["complete" if call.error is None else call.error] += 1
+                lines.append(_line(call))
+        if lines:
+            write("\n".join(lines))
+        if stopping:
+            return counts
+
+
+def _line(call: Call) -> str:
+    clock = time.strftime("%H:%M:%S", time.localtime(call.started_at_ns / 1e9))
+    status = "-" if call.status is None else call.status
+    return f"{clock}  {call.api:<11}  {status:>3}  {call.duration_ms or 0:>9.1f} ms  {call.rid}  {call.error or ''}"
 
 
 def _captures(folder: Path | None, upstream: str) -> Path:

@@ -49,15 +49,16 @@ class Upstream:
 
     url: str
     api_key: str | None = field(default=None, repr=False)
+    prefix: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        prefix = quote(urlsplit(self.url).path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+        object.__setattr__(self, "prefix", prefix)
 
     @property
     def origin(self) -> str:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
-
-    @property
-    def prefix(self) -> str:
-        return quote(urlsplit(self.url).path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
 
     def target(self, path: str, query: str) -> str:
         """Join a request's raw path to the upstream's own.

@@ -126,16 +126,18 @@ class Connection(asyncio.Protocol):
 
     def begin(self, head: bytes, body: Sequence[bytes], *, bodiless: bool) -> PlainReply:
         """Write a request and return the reply that its answer will fill."""
-        self._reply = PlainReply(self)
+        reply = self._reply = PlainReply(self)
         self._bodiless, self._touched = bodiless, False
         self._framing_bytes = 0
         self._moved_at = self.loop.time()
-        if body:
+        if self._transport.is_closing():
+            self._break("it was closed at once")
+        elif body:
             self._transport.writelines([head, *body])
         else:
             self._transport.write(head)
         self._unwritten = self._transport.get_write_buffer_size()
-        return self._reply
+        return reply
 
     def is_fresh(self) -> bool:
         """Tell whether nothing has arrived on this idle connection, its end included, seen by the event loop or not."""

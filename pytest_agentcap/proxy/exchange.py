@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from starlette.types import Receive, Send
+from starlette.types import Send
 
 from pytest_agentcap.proxy.apis import error_body
+from pytest_agentcap.proxy.departure import Departure
 from pytest_agentcap.proxy.headers import Headers, without_hop_by_hop
 from pytest_agentcap.proxy.journal import JournalError
 from pytest_agentcap.proxy.wire import Outgoing, Transport, UpstreamFailure
@@ -45,11 +46,11 @@ class Exchange:
     def elapsed_ms(self) -> float:
         return round((time.perf_counter() - self._started) * 1000, 3)
 
-    async def relay(self, transport: Transport, request: Outgoing, receive: Receive, send: Send) -> None:
+    async def relay(self, transport: Transport, request: Outgoing, departure: Departure, send: Send) -> None:
         """Forward until the answer or the agent's connection ends; the outcome is in `status` and `error`."""
         task = self._task = asyncio.current_task()
         assert task is not None
-        watch = asyncio.ensure_future(self._watch(receive))
+        departure.watch(self._abandoned)
         try:
             await self._forward(transport, request, send)
         except asyncio.CancelledError:
@@ -66,7 +67,7 @@ class Exchange:
             # The ASGI server raises on what it cannot pass on, such as a status that HTTP does not have.
             self.error = self.error or "bad_gateway"
         finally:
-            watch.cancel()
+            departure.unwatch(self._abandoned)
             self._end()
 
     def _end(self) -> None:
@@ -81,9 +82,7 @@ class Exchange:
             self.error = self.error or error
             self._task.cancel()
 
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
+    def _abandoned(self) -> None:
         self.cut("client_gone")
 
     async def _forward(self, transport: Transport, request: Outgoing, send: Send) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-import uuid
 
 from starlette.types import Receive, Scope, Send
 
 from pytest_agentcap.proxy.apis import UnsafePath, Upstream, api_of, error_body
+from pytest_agentcap.proxy.departure import Departure
 from pytest_agentcap.proxy.exchange import Exchange, answer
 from pytest_agentcap.proxy.headers import for_the_upstream, recordable
 from pytest_agentcap.proxy.journal import Journal, JournalError
@@ -57,9 +58,9 @@ class Forwarder:
         request = Outgoing(method, target.encode("latin-1"), headers, body)
         if api is None:
             lease.unrecorded[f"{method} {path}"] += 1
-            await Exchange(started, api).relay(self._transport, request, receive, send)
+            await Exchange(started, api).relay(self._transport, request, Departure.of(scope, receive), send)
             return
-        call = Call(uuid.uuid4().hex, api, lease.turn, lease.next_index(), started_at_ns)
+        call = Call(os.urandom(16).hex(), api, lease.turn, lease.next_index(), started_at_ns)
         lease.calls.append(call)
         head = {
             "request_id": call.rid,
@@ -91,7 +92,7 @@ class Forwarder:
         lease.in_flight[call.rid] = journal
         self._running[call.rid] = exchange
         try:
-            await exchange.relay(self._transport, request, receive, send)
+            await exchange.relay(self._transport, request, Departure.of(scope, receive), send)
         except JournalError as error:
             lease.fault = str(error)
         finally:

@@ -34,4 +34,4 @@ def recordable(headers: Headers) -> list[list[str]]:
 
 def _named_in_connection(headers: Headers) -> frozenset[bytes]:
     named = [value for name, value in headers if name == b"connection"]
-    return frozenset(token.strip().lower() for value in named for token in value.split(b","))
+    return frozenset(token.strip().lower() for value in named for token in value.split(b",")) if named else frozenset()

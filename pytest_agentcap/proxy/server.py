@@ -142,7 +142,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 def _http_protocol() -> type[asyncio.Protocol] | Literal["h11"]:
     """Return what parses requests; h11, where httptools is not to be had, tells targets and bodies as they are."""
     try:
-        from pytest_agentcap.proxy.protocol import FaithfulProtocol
+        from pytest_agentcap.proxy.protocol import AgentProtocol
     except ImportError:
         return "h11"
-    return FaithfulProtocol
+    return AgentProtocol

@@ -85,7 +85,7 @@ class StandaloneProxy:
         if self._lease.journal.size >= self._roll_bytes:
             self._retired.append(self._lease.journal)
             self._lease.journal = self._next_journal()
-        busy = {journal.path for journal in self._lease.in_flight.values()}
+        busy = {journal.path for journal in self._lease.in_flight.values()} if self._retired else set()
         for journal in [each for each in self._retired if each.path not in busy]:
             journal.close()
             self._writer.retire(journal.path, self._captures)
