@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
 from starlette.types import Send
 
@@ -17,21 +18,32 @@ from pytest_agentcap.proxy.wire import Outgoing, Transport, UpstreamFailure
 SPOOL_BYTES = 1 << 18
 
 
+class Record(Protocol):
+    """What is kept of one call. A method that is cancelled ends when what it was given is kept all the same."""
+
+    async def begin(self) -> None:
+        """Keep the request; raise JournalError when that is not possible."""
+
+    async def part(self, exchange: Exchange, pieces: Sequence[bytes]) -> None:
+        """Keep a part of an answer that goes on; raise JournalError when that is not possible."""
+
+    async def end(self, exchange: Exchange) -> None:
+        """Keep how the call ended, and what is pending of its answer."""
+
+    def end_now(self, exchange: Exchange) -> None:
+        """Do so at once, whoever has to wait: for a call that was cut."""
+
+
 class Exchange:
     """Forward one request and know what became of it. Times are ms since the request's head arrived.
 
-    `pending` holds what of the answer has not been given to `spool`, which is called for each further 256 KB of it;
-    without a `spool` nothing is kept. `on_end` is called once, before the agent can know that its answer is complete.
+    `pending` holds what of the answer is not in the record yet, which is given each further 256 KB of it; without a
+    record nothing is kept. The record has the request before anything goes upstream, and the end before the agent can
+    know that its answer is complete.
     """
 
-    def __init__(
-        self,
-        started: float,
-        api: str | None,
-        spool: Callable[[Exchange], None] | None = None,
-        on_end: Callable[[Exchange], None] | None = None,
-    ) -> None:
-        self._started, self._api, self._spool, self._on_end = started, api, spool, on_end
+    def __init__(self, started: float, api: str | None, record: Record | None = None) -> None:
+        self._started, self._api, self._record = started, api, record
         self._task: asyncio.Task[object] | None = None
         self._begun = self._done = False
         self.status: int | None = None
@@ -40,7 +52,7 @@ class Exchange:
         self.connected_ms: float | None = None
         self.first_byte_ms: float | None = None
         self.chunk_ms: list[float] = []
-        self.received = self._unspooled = 0
+        self.received = self._unrecorded = 0
         self.pending: list[bytes] = []
 
     def elapsed_ms(self) -> float:
@@ -52,7 +64,8 @@ class Exchange:
         assert task is not None
         departure.watch(self._abandoned)
         try:
-            await self._forward(transport, request, send)
+            if self._record is None or await self._recorded(self._record, send):
+                await self._forward(transport, request, send)
         except asyncio.CancelledError:
             if self.error is None:
                 self.error = "shutdown"
@@ -62,19 +75,14 @@ class Exchange:
             await self._fail(send, failure)
         except JournalError:
             self.error = "unrecorded"
-            raise
         except Exception:
             # The ASGI server raises on what it cannot pass on, such as a status that HTTP does not have.
             self.error = self.error or "bad_gateway"
         finally:
             departure.unwatch(self._abandoned)
-            self._end()
-
-    def _end(self) -> None:
-        if not self._done:
+            if not self._done and self._record is not None:
+                self._record.end_now(self)
             self._done = True
-            if self._on_end is not None:
-                self._on_end(self)
 
     def cut(self, error: str) -> None:
         """End the exchange from outside; it is over as soon as the event loop comes to it."""
@@ -84,6 +92,16 @@ class Exchange:
 
     def _abandoned(self) -> None:
         self.cut("client_gone")
+
+    async def _recorded(self, record: Record, send: Send) -> bool:
+        """Record the request; answer in the upstream's place, and return False, when that is not possible."""
+        try:
+            await record.begin()
+        except JournalError as error:
+            self.status, self.error = 507, "unrecorded"
+            await answer(send, 507, error_body(self._api, 507, f"agentcap: {error}"))
+            return False
+        return True
 
     async def _forward(self, transport: Transport, request: Outgoing, send: Send) -> None:
         reply = await transport.send(request, self._connected)
@@ -95,28 +113,34 @@ class Exchange:
             while True:
                 piece = await reply.read()
                 if piece:
-                    self._keep(piece)
+                    await self._keep(piece)
                 if reply.at_end:
                     break
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-            # All of it is here: an agent that leaves from now on has had its answer.
-            self._end()
+            await self._end()
             await send({"type": "http.response.body", "body": piece})
         finally:
             reply.close()
 
-    def _keep(self, piece: bytes) -> None:
+    async def _keep(self, piece: bytes) -> None:
         now = self.elapsed_ms()
         if self.first_byte_ms is None:
             self.first_byte_ms = now
         self.received += len(piece)
-        if self._spool is not None:
-            self.chunk_ms.append(now)
-            self.pending.append(piece)
-            self._unspooled += len(piece)
-            if self._unspooled >= SPOOL_BYTES:
-                self._spool(self)
-                self.pending, self._unspooled = [], 0
+        if self._record is None:
+            return
+        self.chunk_ms.append(now)
+        self.pending.append(piece)
+        self._unrecorded += len(piece)
+        if self._unrecorded >= SPOOL_BYTES:
+            pieces, self.pending, self._unrecorded = self.pending, [], 0
+            await self._record.part(self, pieces)
+
+    async def _end(self) -> None:
+        """Record that all of the answer is here: an agent that leaves from now on has had it."""
+        self._done = True
+        if self._record is not None:
+            await self._record.end(self)
 
     def _connected(self) -> None:
         self.connected_ms = self.elapsed_ms()
@@ -129,7 +153,7 @@ class Exchange:
         body = error_body(self._api, 502, f"agentcap: {failure}")
         self.status, self.headers = 502, [(b"content-type", b"application/json")]
         self.pending, self.received = [body], len(body)
-        self._end()
+        await self._end()
         await answer(send, 502, body)
 
 

@@ -12,8 +12,8 @@ from pytest_agentcap.proxy.apis import UnsafePath, Upstream, api_of, error_body
 from pytest_agentcap.proxy.departure import Departure
 from pytest_agentcap.proxy.exchange import Exchange, answer
 from pytest_agentcap.proxy.headers import for_the_upstream, recordable
-from pytest_agentcap.proxy.journal import Journal, JournalError
 from pytest_agentcap.proxy.leases import Call, Lease, Leases
+from pytest_agentcap.proxy.recording import Recording
 from pytest_agentcap.proxy.wire import Outgoing, Transport
 
 
@@ -76,25 +76,11 @@ class Forwarder:
             "request_read_ms": round((time.perf_counter() - started) * 1000, 3),
             "request_bytes": sum(map(len, body)),
         }
-        journal = lease.journal
-        try:
-            journal.request(head, *body)
-        except JournalError as error:
-            call.status, call.error, lease.fault = 507, "unrecorded", str(error)
-            await answer(send, 507, error_body(api, 507, f"agentcap: {error}"))
-            return
-        exchange = Exchange(
-            started,
-            api,
-            lambda exchange: _spool(journal, call, exchange),
-            lambda exchange: _finish(lease, journal, call, exchange),
-        )
-        lease.in_flight[call.rid] = journal
+        exchange = Exchange(started, api, Recording(lease, call, head, body))
+        lease.in_flight[call.rid] = lease.journal
         self._running[call.rid] = exchange
         try:
             await exchange.relay(self._transport, request, Departure.of(scope, receive), send)
-        except JournalError as error:
-            lease.fault = str(error)
         finally:
             del self._running[call.rid]
             del lease.in_flight[call.rid]
@@ -107,40 +93,6 @@ class Forwarder:
             self._running[rid].cut("shutdown")
         while lease.in_flight:
             await asyncio.sleep(0.01)
-
-
-def _spool(journal: Journal, call: Call, exchange: Exchange) -> None:
-    """Write a part of a long response to the journal early, so that its length does not matter to our memory."""
-    # The status and headers are for a reader who finds no end of the response, after a crash.
-    head = {
-        "request_id": call.rid,
-        "status_code": exchange.status,
-        "response_headers": recordable(exchange.headers),
-        "first_byte_ms": exchange.first_byte_ms,
-    }
-    journal.chunk(head, *exchange.pending)
-
-
-def _finish(lease: Lease, journal: Journal, call: Call, exchange: Exchange) -> None:
-    call.status, call.error = exchange.status, exchange.error
-    call.duration_ms = exchange.elapsed_ms()
-    head = {
-        "request_id": call.rid,
-        "status_code": exchange.status,
-        "response_headers": recordable(exchange.headers),
-        "ended_at_ns": time.time_ns(),
-        "connected_ms": exchange.connected_ms,
-        "first_byte_ms": exchange.first_byte_ms,
-        "duration_ms": call.duration_ms,
-        "chunk_ms": exchange.chunk_ms,
-        "response_bytes": exchange.received,
-        "complete": exchange.error is None,
-        "error": exchange.error,
-    }
-    try:
-        journal.response(head, *exchange.pending)
-    except JournalError as error:
-        call.error, lease.fault = "unrecorded", str(error)
 
 
 async def _read_body(receive: Receive) -> list[bytes]:

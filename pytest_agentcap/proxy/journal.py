@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -13,6 +14,7 @@ from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, encod
 
 # Linux gathers at most 1,024 buffers in one write.
 _MOST_BUFFERS = 1000
+_LONG_BYTES = 1 << 16
 
 
 class JournalError(OSError):
@@ -22,7 +24,7 @@ class JournalError(OSError):
 class Journal:
     """Append frames to a session's journal; a write that returned is in the kernel, whatever happens to this process.
 
-    Frames may come from several threads: they never interleave.
+    `request`, `chunk` and `response` write at once and may be called from several threads; frames never interleave.
     """
 
     def __init__(self, path: Path, session: dict[str, Any]) -> None:
@@ -33,6 +35,7 @@ class Journal:
         self.path = path
         self._fd = _create_locked(path)
         self._lock = threading.Lock()
+        self._turns = asyncio.Lock()
         self.size = 0
         try:
             self._append(SESSION, session)
@@ -50,6 +53,32 @@ class Journal:
 
     def response(self, head: dict[str, Any], *body: bytes) -> None:
         self._append(RESPONSE, head, *body)
+
+    async def written(self, kind: bytes, head: dict[str, Any], *body: bytes) -> None:
+        """Write a frame without holding up the event loop: a long one in a thread, and what comes meanwhile after it.
+
+        To find memory for megabytes takes the kernel milliseconds. Raises JournalError; when it is cancelled, it ends
+        only when the frame is there.
+        """
+        long = sum(map(len, body)) >= _LONG_BYTES
+        if not long and not self._turns.locked():
+            self._append(kind, head, *body)
+            return
+        writing = asyncio.ensure_future(self._written_in_turn(long, kind, head, *body))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait({writing})
+            if error := writing.exception():
+                raise error from None
+            raise
+
+    async def _written_in_turn(self, long: bool, kind: bytes, head: dict[str, Any], *body: bytes) -> None:
+        async with self._turns:
+            if long:
+                await asyncio.get_running_loop().run_in_executor(None, self._append, kind, head, *body)
+            else:
+                self._append(kind, head, *body)
 
     def close(self) -> None:
         with self._lock:
