@@ -16,6 +16,7 @@ import uvicorn
 from pytest_agentcap.proxy.apis import Upstream
 from pytest_agentcap.proxy.client import open_transport
 from pytest_agentcap.proxy.forward import Forwarder
+from pytest_agentcap.proxy.heap import keep_freed_memory
 from pytest_agentcap.proxy.journal import Journal
 from pytest_agentcap.proxy.leases import Lease, Leases, new_token
 
@@ -47,6 +48,7 @@ class CaptureProxy:
 
         Raises OSError when the certificates that an https upstream is checked against cannot be read.
         """
+        keep_freed_memory()
         self.upstream = upstream
         self.recorded_as = recorded_as or upstream.url
         self.leases = Leases()

@@ -1,6 +1,7 @@
 """The process that turns journals into pair files while sessions run; `PairWriter` starts it and talks to it.
 
-It reads JSON lines: first the secrets to mask, then orders. Journals are looked at several times a second. When its
+It reads JSON lines: first the secrets to mask, then orders. Journals are looked at several times a second; one that
+has grown since is let alone, for a few seconds at most, because its proxy is at work and needs the processor. When its
 standard input ends, it does what can be done and leaves.
 """
 
@@ -11,6 +12,7 @@ import json
 import os
 import select
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from pytest_agentcap.runs.pairs import PairMaker
 
 _EVERY_S = 0.1
 _NICENESS = 10
+_PATIENCE_S = 5.0
 
 
 class Pairing:
@@ -26,31 +29,57 @@ class Pairing:
     def __init__(self, secrets: tuple[str, ...]) -> None:
         self._secrets = secrets
         self._makers: dict[str, PairMaker] = {}
+        self._retired: set[str] = set()
+        self._bytes_seen = 0
+        self._rested_at = time.monotonic()
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any] | None:
-        """Begin to follow a journal, or finish one and, unless it is only retired, answer for it."""
+        """Begin to follow a journal, or note that it is retired, or finish it and answer for it."""
         journal = order["journal"]
         maker = self._makers.get(journal) or PairMaker(Path(journal), Path(order["captures"]), self._secrets)
         self._makers[journal] = maker
-        if order["do"] == "follow":
+        if order["do"] == "retire":
+            self._retired.add(journal)
+        if order["do"] != "finish":
             return None
-        answer: dict[str, Any] = {"journal": journal, "error": None}
-        try:
-            maker.finish()
-        except (OSError, ValueError, LookupError) as error:
-            answer["error"] = str(error) or type(error).__name__
-        del self._makers[journal]
-        if order["do"] == "finish":
-            return answer
-        if answer["error"]:
-            print(f"agentcap: {journal} is kept: {answer['error']}", file=sys.stderr)
-        return None
+        return {"journal": journal, "error": self._finish(journal)}
+
+    def is_due(self) -> bool:
+        """Tell whether no journal has grown since this was last asked, or that has not happened for too long."""
+        size = sum(_size(maker.journal) for maker in self._makers.values())
+        now = time.monotonic()
+        grows, self._bytes_seen = size > self._bytes_seen, size
+        if grows and now - self._rested_at < _PATIENCE_S:
+            return False
+        self._rested_at = now
+        return True
 
     def advance(self) -> None:
         """Make the pairs of what has come; what cannot be written or read now, `finish` tells."""
-        for maker in self._makers.values():
-            with contextlib.suppress(OSError, ValueError, LookupError):
-                maker.advance()
+        for journal, maker in list(self._makers.items()):
+            if journal not in self._retired:
+                with contextlib.suppress(OSError, ValueError, LookupError):
+                    maker.advance()
+                continue
+            self._retired.discard(journal)
+            if error := self._finish(journal):
+                print(f"agentcap: {journal} is kept: {error}", file=sys.stderr)
+
+    def _finish(self, journal: str) -> str | None:
+        """Finish a journal; return why that was not possible."""
+        try:
+            self._makers.pop(journal).finish()
+        except (OSError, ValueError, LookupError) as error:
+            return str(error) or type(error).__name__
+        return None
+
+
+def _size(journal: Path) -> int:
+    try:
+        return journal.stat().st_size
+    except FileNotFoundError:
+        # Told of before it was made, or taken away since.
+        return 0
 
 
 def main() -> None:
@@ -61,7 +90,8 @@ def main() -> None:
     while True:
         readable, _, _ = select.select([orders], [], [], _EVERY_S)
         if not readable:
-            pairing.advance()
+            if pairing.is_due():
+                pairing.advance()
             continue
         line = orders.readline()
         if not line:
