@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -53,19 +54,26 @@ class AiohttpTransport:
         )
 
     async def send(self, request: Outgoing, on_connected: Callable[[], None]) -> Reply:
+        # aiohttp asks its protocols whether a kept connection is still open: let the event loop tell them.
+        await asyncio.sleep(0)
         try:
             response = await self._session.request(
                 request.method,
                 # As it is, or the target would be quoted anew.
                 URL(self._origin + request.target.decode("latin-1"), encoded=True),
-                headers=CIMultiDict((n.decode("latin-1"), value.decode("latin-1")) for n, value in request.headers),
+                headers=CIMultiDict((name.decode("latin-1"), _text(value)) for name, value in request.headers),
                 data=b"".join(request.body) or None,
                 allow_redirects=False,
                 trace_request_ctx=on_connected,
             )
         except (aiohttp.ClientError, OSError) as error:
             raise _failure(error) from error
-        return _AiohttpReply(response)
+        reply = _AiohttpReply(response)
+        codings = [value.lower() for name, value in reply.headers if name == b"transfer-encoding"]
+        if reply.status < 200 or codings not in ([], [b"chunked"]):
+            response.close()
+            raise malformed(f"status {reply.status}, transfer-encoding {b', '.join(codings).decode('latin-1')!r}")
+        return reply
 
     async def aclose(self) -> None:
         await self._session.close()
@@ -75,6 +83,7 @@ class _AiohttpReply:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.status = response.status
         self.headers: Headers = [(name.lower(), value) for name, value in response.raw_headers]
+        self._framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
         self._response = response
         connection = response.connection
         # aiohttp closes a connection on a malformed chunk and leaves the reader of the body waiting for ever.
@@ -86,13 +95,16 @@ class _AiohttpReply:
 
     @property
     def at_end(self) -> bool:
-        return self._response.content.at_eof()
+        return self._response.content.at_eof() and self._reset() is None
 
     async def read(self) -> bytes:
         try:
-            return await self._response.content.readany()
+            piece = await self._response.content.readany()
         except (aiohttp.ClientError, OSError) as error:
             raise _failure(error) from error
+        if not piece and (reset := self._reset()):
+            raise broken_off(str(reset))
+        return piece
 
     def close(self) -> None:
         if self._closed is not None:
@@ -103,10 +115,24 @@ class _AiohttpReply:
         else:
             self._response.close()
 
+    def _reset(self) -> BaseException | None:
+        """Return what broke the connection whose end is the body's: aiohttp takes that for its end all the same."""
+        if self._framed or self._closed is None or not self._closed.done():
+            return None
+        return self._closed.exception()
+
     def _wake(self, _closed: object) -> None:
         content = self._response.content
         if not content.is_eof() and content.exception() is None:
             content.set_exception(aiohttp.ClientPayloadError("malformed answer"))
+
+
+def _text(value: bytes) -> str:
+    """Return a header's value as aiohttp, which encodes by UTF-8, sends it unchanged; what is no UTF-8 it cannot."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 async def _tell_connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
