@@ -112,8 +112,8 @@ class RawUpstream:
                 return
             connection = next(self._numbers)
             thread = threading.Thread(target=self._serve, args=(sock, connection), daemon=True)
-            self._serving.append((sock, thread))
             thread.start()
+            self._serving.append((sock, thread))
 
     def _serve(self, sock: socket.socket, connection: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

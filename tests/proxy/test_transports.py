@@ -160,7 +160,10 @@ CLIENTS = {
 
 # What the others do not do; ours does all of it.
 LACKS = {
-    "aiohttp": ("test_a_server_that_takes_no_more_of_a_request_times_out",),
+    "aiohttp": (
+        "test_a_server_that_takes_no_more_of_a_request_times_out",
+        "test_what_arrives_on_an_idle_connection_answers_no_later_call",
+    ),
     "httpx": (
         "test_what_arrives_on_an_idle_connection_answers_no_later_call",
         "test_more_than_an_answer_is_no_part_of_it_and_spoils_the_connection",
