@@ -31,7 +31,8 @@ def envelope(head: dict[str, Any], key: str, text: bytes) -> bytes:
     """
     first, *rest = head.items()
     fields = dict([first, ("body_bytes", len(text)), *rest])
-    return json.dumps(fields, separators=(",", ":"))[:-1].encode() + b',"' + key.encode() + b'":' + text + b"}\n"
+    start = f'{json.dumps(fields, separators=(",", ":"))[:-1]},"{key}":'.encode()
+    return b"".join((start, text, b"}\n"))
 
 
 def embed_body(head: dict[str, Any], body: bytes) -> bytes:
