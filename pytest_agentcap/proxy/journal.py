@@ -10,7 +10,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, encode_frame
+from pytest_agentcap.runs.frames import CHUNK, PACKED, REQUEST, RESPONSE, SESSION, encode_frame
+from pytest_agentcap.runs.packing import Packer
 
 # Linux gathers at most 1,024 buffers in one write.
 _MOST_BUFFERS = 1000
@@ -36,6 +37,7 @@ class Journal:
         self._fd = _create_locked(path)
         self._lock = threading.Lock()
         self._turns = asyncio.Lock()
+        self._packer: Packer | None = None
         self.size = 0
         try:
             self._append(SESSION, session)
@@ -57,8 +59,8 @@ class Journal:
     async def written(self, kind: bytes, head: dict[str, Any], *body: bytes) -> None:
         """Write a frame without holding up the event loop: a long one in a thread, and what comes meanwhile after it.
 
-        To find memory for megabytes takes the kernel milliseconds. Raises JournalError; when it is cancelled, it ends
-        only when the frame is there.
+        Requests that are long are packed: to write megabytes takes the kernel milliseconds. Raises JournalError; when
+        it is cancelled, it ends only when the frame is there.
         """
         long = sum(map(len, body)) >= _LONG_BYTES
         if not long and not self._turns.locked():
@@ -75,10 +77,14 @@ class Journal:
 
     async def _written_in_turn(self, long: bool, kind: bytes, head: dict[str, Any], *body: bytes) -> None:
         async with self._turns:
-            if long:
-                await asyncio.get_running_loop().run_in_executor(None, self._append, kind, head, *body)
-            else:
+            if not long:
                 self._append(kind, head, *body)
+                return
+            loop = asyncio.get_running_loop()
+            if kind == REQUEST:
+                await loop.run_in_executor(None, self._append_packed, head, *body)
+            else:
+                await loop.run_in_executor(None, self._append, kind, head, *body)
 
     def close(self) -> None:
         with self._lock:
@@ -87,22 +93,31 @@ class Journal:
                 self._fd = -1
 
     def _append(self, kind: bytes, head: dict[str, Any], *body: bytes) -> None:
-        buffers = encode_frame(kind, head, *body)
-        if len(buffers) > _MOST_BUFFERS:
-            buffers = [buffers[0], b"".join(body)]
-        size = sum(map(len, buffers))
         with self._lock:
-            if self._fd < 0:
-                raise JournalError(errno.EBADF, "cannot record the call: its session has ended", str(self.path))
-            try:
-                written = os.writev(self._fd, buffers)
-                if written < size:
-                    self._write_rest(b"".join(buffers)[written:])
-            except OSError as error:
-                # A torn frame would swallow every later one: take it back, so that what follows stays readable.
-                os.ftruncate(self._fd, self.size)
-                raise JournalError(error.errno, f"cannot record the call: {error.strerror}", str(self.path)) from error
-            self.size += size
+            self._write(encode_frame(kind, head, *body))
+
+    def _append_packed(self, head: dict[str, Any], *body: bytes) -> None:
+        with self._lock:
+            packer, self._packer = self._packer or Packer(), None
+            self._write(encode_frame(PACKED, head, packer.pack(body)))
+            # Only now: a reader could not do without a part that is not there.
+            self._packer = packer
+
+    def _write(self, buffers: list[bytes]) -> None:
+        if self._fd < 0:
+            raise JournalError(errno.EBADF, "cannot record the call: its session has ended", str(self.path))
+        size = sum(map(len, buffers))
+        if len(buffers) > _MOST_BUFFERS:
+            buffers = [b"".join(buffers)]
+        try:
+            written = os.writev(self._fd, buffers)
+            if written < size:
+                self._write_rest(b"".join(buffers)[written:])
+        except OSError as error:
+            # A torn frame would swallow every later one: take it back, so that what follows stays readable.
+            os.ftruncate(self._fd, self.size)
+            raise JournalError(error.errno, f"cannot record the call: {error.strerror}", str(self.path)) from error
+        self.size += size
 
     def _write_rest(self, rest: bytes) -> None:
         view = memoryview(rest)

@@ -2,7 +2,8 @@
 
 A frame is one kind byte, the head's length (u32), the body's length (u64), a JSON head, and the body as it was on the
 wire. `SESSION` comes first; then per call one `REQUEST`, any number of `CHUNK`s (response bytes written early so that
-a long stream stays out of memory) and one `RESPONSE` that ends the call.
+a long stream stays out of memory) and one `RESPONSE` that ends the call. A `PACKED` frame is a `REQUEST` whose body is
+packed against those before it (module `packing`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-SESSION, REQUEST, CHUNK, RESPONSE = _KINDS = b"S", b"Q", b"C", b"R"
+from pytest_agentcap.runs.packing import Unpacker
+
+SESSION, REQUEST, CHUNK, RESPONSE, PACKED = _KINDS = b"S", b"Q", b"C", b"R", b"P"
 _LENGTHS = struct.Struct("<cIQ")
 
 
@@ -24,7 +27,8 @@ _LENGTHS = struct.Struct("<cIQ")
 class Frame:
     """One journal record, its body at `body_at` of the file and `end` the offset behind it.
 
-    A `CHUNK`'s `body` is empty here: many make up one response, and `read_body` brings them when it is complete.
+    A `PACKED` frame is given as the `REQUEST` that it stands for. A `CHUNK`'s `body` is empty here: many make up one
+    response, and `read_body` brings them when it is complete.
     """
 
     kind: bytes
@@ -44,8 +48,13 @@ def encode_frame(kind: bytes, head: dict[str, Any], *body: bytes) -> list[bytes]
     return [_LENGTHS.pack(kind, len(text), sum(map(len, body))) + text, *body]
 
 
-def read_frames(file: BinaryIO, offset: int = 0) -> Iterator[Frame]:
-    """Yield the whole frames from an offset on; a torn last frame is left for later."""
+def read_frames(file: BinaryIO, offset: int = 0, unpacker: Unpacker | None = None) -> Iterator[Frame]:
+    """Yield the whole frames from an offset on; a torn last frame is left for later.
+
+    Who does not begin at 0 gives the unpacker that has seen the frames before. Raises ValueError when a packed body
+    cannot be had.
+    """
+    unpacker = unpacker or Unpacker()
     size = file.seek(0, os.SEEK_END)
     while offset + _LENGTHS.size <= size:
         file.seek(offset)
@@ -62,10 +71,14 @@ def read_frames(file: BinaryIO, offset: int = 0) -> Iterator[Frame]:
         head, body = file.read(head_size), b"" if kind == CHUNK else file.read(body_size)
         if len(head) < head_size or (len(body) < body_size and kind != CHUNK):
             return
+        if kind == PACKED:
+            kind, body = REQUEST, unpacker.unpack(body_at, body)
         yield Frame(kind, json.loads(head), body, body_at, offset)
 
 
 def read_body(file: BinaryIO, frame: Frame) -> bytes:
     """Read a frame's body from the journal that it was found in."""
+    if frame.body:
+        return frame.body
     file.seek(frame.body_at)
     return file.read(frame.end - frame.body_at)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, Frame, read_body, read_frames
 from pytest_agentcap.runs.layout import write_private
 from pytest_agentcap.runs.masking import Mask
+from pytest_agentcap.runs.packing import Unpacker
 from pytest_agentcap.runs.verbatim import embed_body, embed_stream
 
 _SERVED_MODEL = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.){1,200})"')
@@ -35,6 +36,7 @@ class PairMaker:
     captures: Path
     secrets: tuple[str, ...] = ()
     _offset: int = 0
+    _unpacker: Unpacker = field(default_factory=Unpacker)
     _mask: Mask = field(default_factory=Mask)
     _session: dict[str, Any] = field(default_factory=dict)
     _early: dict[str, list[Frame]] = field(default_factory=dict)
@@ -46,7 +48,7 @@ class PairMaker:
         Raises OSError when a file cannot be written; the frame is then tried again at the next call.
         """
         with self._lock, self.journal.open("rb") as file:
-            for frame in read_frames(file, self._offset):
+            for frame in read_frames(file, self._offset, self._unpacker):
                 self._handle(frame, file)
                 self._offset = frame.end
 
