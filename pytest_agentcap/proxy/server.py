@@ -16,9 +16,9 @@ import uvicorn
 from pytest_agentcap.proxy.apis import Upstream
 from pytest_agentcap.proxy.client import open_transport
 from pytest_agentcap.proxy.forward import Forwarder
+from pytest_agentcap.proxy.heap import keep_freed_memory
 from pytest_agentcap.proxy.journal import Journal
 from pytest_agentcap.proxy.leases import Lease, Leases, new_token
-from pytest_agentcap.runs.heap import keep_freed_memory
 
 _T = TypeVar("_T")
 DRAIN_S = 2.0

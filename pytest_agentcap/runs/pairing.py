@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pytest_agentcap.runs.heap import keep_freed_memory
 from pytest_agentcap.runs.pairs import PairMaker
 
 _EVERY_S = 0.1
@@ -85,7 +84,6 @@ def _size(journal: Path) -> int:
 
 def main() -> None:
     os.nice(_NICENESS)
-    keep_freed_memory()
     # Unbuffered, so that what `select` sees is all there is.
     orders = os.fdopen(sys.stdin.fileno(), "rb", buffering=0)
     pairing = Pairing(tuple(json.loads(orders.readline() or b"[]")))
