@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from pytest_agentcap.conversation.chat import CHAT
 from pytest_agentcap.conversation.completions import COMPLETIONS
@@ -28,13 +29,14 @@ APIS: Mapping[str, Api] = {
 }
 
 
-def read_call(record: CallRecord) -> Call:
+def read_call(record: CallRecord, read_body: Callable[[bytes], Any] = parse) -> Call:
     """Read a call; nothing that a client or server may have sent makes this fail.
 
-    Embeddings, token counts, unknown APIs and bodies that are no JSON object come out `opaque`.
+    Embeddings, token counts, unknown APIs and bodies that are no JSON object come out `opaque`. `read_body` reads the
+    request as `parse` does; that of `RepeatedBodies` spares what calls of a session repeat.
     """
     api = None if _counts_tokens(record) else APIS.get(record.api)
-    body = parse(record.request)
+    body = read_body(record.request)
     usage = usage_of(record.api, record.response)
     if api is None or not isinstance(body, dict) or "_unparsed_raw" in body:
         model = as_text(as_object(body).get("model"))

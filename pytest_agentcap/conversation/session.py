@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from pytest_agentcap.conversation.canonical import canonical
 from pytest_agentcap.conversation.model import Call, Message, ToolCall, ToolResult
 from pytest_agentcap.conversation.read import read_call
 from pytest_agentcap.conversation.records import CallRecord
+from pytest_agentcap.conversation.repeated import RepeatedBodies
 from pytest_agentcap.conversation.threads import Step, Thread, group_threads
 
 
@@ -100,29 +101,41 @@ class Conversation:
         return tuple(use for thread in self.threads for use in tool_uses_of(thread))
 
 
-def read_conversation(records: Iterable[CallRecord]) -> Conversation:
-    """Read the calls of one session, at least one; equal messages of following calls are held once.
+@dataclass(slots=True)
+class SessionReader:
+    """Read the calls of one session as they come, in the order in which they were made.
 
-    A request that names an earlier response instead of telling the conversation gets the messages it stands for.
+    Equal messages of following calls are held once. A request that names an earlier response instead of telling the
+    conversation gets the messages it stands for.
     """
-    calls: list[Call] = []
-    last: dict[str, Call] = {}
-    by_answer: dict[str, Call] = {}
-    for record in sorted(records, key=lambda record: record.order):
-        call = read_call(record)
-        before = last.get(call.request.system)
-        earlier = by_answer.get(call.request.previous_response or "")
+
+    _bodies: RepeatedBodies = field(default_factory=RepeatedBodies)
+    _last: dict[str, Call] = field(default_factory=dict)
+    _by_answer: dict[str, Call] = field(default_factory=dict)
+
+    def read(self, record: CallRecord, *, keep_bodies: bool = True) -> Call:
+        """Read the next call; without `keep_bodies` its record holds facts alone."""
+        call = read_call(record, self._bodies.read)
+        if not keep_bodies:
+            call = replace(call, record=replace(record, request=b"", response=None))
+        before = self._last.get(call.request.system)
+        earlier = self._by_answer.get(call.request.previous_response or "")
         if earlier:
             told = (*earlier.conversation, *call.request.messages)
             call = replace(call, request=replace(call.request, messages=told))
         elif before:
             shared = _shared(before.conversation, call.request.messages)
             call = replace(call, request=replace(call.request, messages=shared))
-        last[call.request.system] = call
+        self._last[call.request.system] = call
         if call.answer and call.answer.id:
-            by_answer[call.answer.id] = call
-        calls.append(call)
-    return Conversation(tuple(calls))
+            self._by_answer[call.answer.id] = call
+        return call
+
+
+def read_conversation(records: Iterable[CallRecord]) -> Conversation:
+    """Read the calls of one session, at least one."""
+    reader = SessionReader()
+    return Conversation(tuple(reader.read(record) for record in sorted(records, key=lambda record: record.order)))
 
 
 def _shared(before: tuple[Message, ...], messages: tuple[Message, ...]) -> tuple[Message, ...]:

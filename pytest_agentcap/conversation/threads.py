@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from pytest_agentcap.conversation.canonical import Delta, canonical, delta_of, prefix_digests, tools_digest
-from pytest_agentcap.conversation.model import Call, Message, texts
+from pytest_agentcap.conversation.model import Call, Message, Tool, texts
 
 Relation: TypeAlias = Literal["starts", "continues", "retries", "compacts", "rewrites"]
 Kind: TypeAlias = Literal["main", "subagent", "side", "compaction"]
@@ -85,13 +85,17 @@ class _Node:
 
 
 @dataclass(slots=True)
-class _Grouping:
+class Grouping:
+    """Put the calls of one session after one another as they come, in the order in which they were made."""
+
     nodes: list[_Node] = field(default_factory=list)
     by_request: dict[bytes, list[_Node]] = field(default_factory=dict)
     canonical: dict[int, str] = field(default_factory=dict)
     threads: int = 0
+    offered: tuple[tuple[Tool, ...], str] = ((), tools_digest(()))
 
-    def add(self, call: Call) -> None:
+    def add(self, call: Call) -> Step:
+        """Return the call's place; opaque calls have none and must not be given."""
         node = self._node(call)
         relation, previous = self._place(node)
         if previous:
@@ -102,6 +106,7 @@ class _Grouping:
             node.served = self._asked_by(node)
         self.nodes.append(node)
         self.by_request.setdefault(node.digests[-1], []).append(node)
+        return node.step
 
     def _place(self, node: _Node) -> tuple[Relation, _Node | None]:
         for earlier in reversed(self.by_request.get(node.digests[-1], [])):
@@ -182,12 +187,18 @@ class _Grouping:
             kept,
             written,
             prefix_digests(written),
-            prefix_digests([*system, tools_digest(call.request.tools)])[-1].hex(),
+            prefix_digests([*system, self._tools_digest(call.request.tools)])[-1].hex(),
             opening,
             prompt=first.text.strip() if first else "",
             said=self._canonical(call.said) if call.said and not call.failed else None,
             step=Step(call, "starts", None, Delta(0, 0, len(messages))),
         )
+
+    def _tools_digest(self, tools: tuple[Tool, ...]) -> str:
+        """Digest tools once while they stay the same, which most agents' do."""
+        if tools != self.offered[0]:
+            self.offered = tools, tools_digest(tools)
+        return self.offered[1]
 
     def _canonical(self, message: Message) -> str:
         """Write a message canonically once; equal messages of a session's calls are one object."""
@@ -212,7 +223,7 @@ def group_threads(calls: Iterable[Call]) -> tuple[Thread, ...]:
 
     Threads come in the order in which they began, their steps likewise.
     """
-    grouping = _Grouping()
+    grouping = Grouping()
     for call in calls:
         if not call.opaque:
             grouping.add(call)
