@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_agentcap.conversation.files import HUB, find_files
 from pytest_agentcap.conversation.read import read_call
 from pytest_agentcap.conversation.records import CallRecord, record_of_capture, record_of_row
 from pytest_agentcap.formats.chat_shape import shape_messages, shape_tools
@@ -23,8 +24,6 @@ from pytest_agentcap.runs.layout import RunDirectory, workspace_folder
 from pytest_agentcap.runs.listing import find_run
 
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-_HUB = "hf://"
 
 
 class UnknownRequest(LookupError):
@@ -76,12 +75,12 @@ def _load(source: str | Path, rids: list[str]) -> dict[str, CallRecord]:
     for rid in rids:
         if not _PREFIX.fullmatch(rid):
             raise UnknownRequest(f"{rid!r} is no request id: 32 lower-case hex digits, or the first 4 of them or more")
-    run = None if str(source).startswith(_HUB) else find_run(workspace_folder(), str(source))
+    run = None if str(source).startswith(HUB) else find_run(workspace_folder(), str(source))
     if run:
         known = _choose((path.name.split(".")[0] for path in run.captures.glob("*.request.json")), rids, source)
         return {rid: _of_run(run, whole) for rid, whole in known.items()}
     with ExitStack() as stack:
-        return _of_parquets([stack.enter_context(file) for file in _open_files(source)], rids, source)
+        return _of_parquets([stack.enter_context(file.open()) for file in find_files(source)], rids, source)
 
 
 def _of_run(run: RunDirectory, rid: str) -> CallRecord:
@@ -121,32 +120,3 @@ def _of_parquets(files: list[Any], rids: list[str], source: str | Path) -> dict[
         row: Mapping[str, Any] = file.read_row_group(group).slice(at, 1).to_pylist()[0]
         records[prefix] = record_of_row(row)
     return records
-
-
-def _open_files(source: str | Path) -> Iterator[Any]:
-    """Open the parquet files of a source, local or on the Hub."""
-    place = str(source)
-    path = Path(place)
-    if not place.startswith(_HUB) and path.exists():
-        found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-        if not found:
-            raise ValueError(f"{source}: neither a run directory nor a folder with parquet files")
-        yield from (file.open("rb") for file in found)
-    elif place.startswith(_HUB) or _REPOSITORY.fullmatch(place):
-        yield from _open_on_the_hub(place)
-    else:
-        raise ValueError(f"{source}: no run, no file, and neither hf://datasets/OWNER/NAME nor OWNER/NAME")
-
-
-def _open_on_the_hub(place: str) -> Iterator[Any]:
-    from huggingface_hub import HfFileSystem
-
-    files = HfFileSystem()
-    root = place.removeprefix(_HUB).rstrip("/")
-    if not root.startswith(("datasets/", "buckets/")):
-        root = f"datasets/{root}"
-    found = [root] if root.endswith(".parquet") else sorted(files.glob(f"{root}/**/*.parquet"))
-    if not found:
-        raise ValueError(f"{place}: no parquet files there")
-    for path in found:
-        yield files.open(path, "rb")

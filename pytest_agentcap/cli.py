@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from pytest_agentcap import __version__
-from pytest_agentcap.commands import agents, corpora, export, images, ls, proxy, run, show
+from pytest_agentcap.commands import agents, corpora, export, images, inspect, ls, proxy, run, show
 from pytest_agentcap.commands.output import complain
 from pytest_agentcap.sandbox.base import SandboxError
 
-COMMANDS = (run, ls, show, export, proxy, agents, images, corpora)
+COMMANDS = (run, ls, inspect, show, export, proxy, agents, images, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 
@@ -37,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(str(error))
         return 2
     return status
+
+
+def inspect_main() -> int:
+    """Run `agentcap inspect` under agentcap's own name for it, `agentcap-inspect`."""
+    return main(["inspect", *sys.argv[1:]])
 
 
 def _parser() -> argparse.ArgumentParser:

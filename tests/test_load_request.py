@@ -90,7 +90,7 @@ class Hub:
         Hub.asked.append(pattern)
         return [str(path.relative_to(Hub.root)) for path in Hub.root.glob(pattern)]
 
-    def open(self, path: str, mode: str) -> Any:
+    def open(self, path: str, mode: str, **_: Any) -> Any:
         return (Hub.root / path).open(mode)
 
 

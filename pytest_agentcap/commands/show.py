@@ -21,6 +21,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("target", metavar="TARGET", help="a run id, a run directory, or a rid or its first digits (4+)")
     parser.add_argument("--request", action="store_true", help="only the request's body")
     parser.add_argument("--response", action="store_true", help="only the response's body")
+    parser.add_argument("--messages", action="store_true", help="what was said, whatever the API: messages and answer")
     style = parser.add_mutually_exclusive_group()
     style.add_argument("--raw", action="store_true", help="bodies byte for byte, not laid out and not escaped")
     style.add_argument("--json", action="store_true", help="print the records as JSON")
@@ -31,12 +32,17 @@ def _run(args: argparse.Namespace) -> int:
     folder = workspace_folder()
     run = find_run(folder, args.target)
     if run:
-        if args.request or args.response or args.raw:
-            raise TargetError(f"{args.target} is a run: --request, --response and --raw are for one call")
+        if args.request or args.response or args.messages or args.raw:
+            raise TargetError(f"{args.target} is a run: --request, --response, --messages and --raw are for one call")
         return _show_run(run, args.json)
     capture = find_call(folder, args.target)
     if capture is None:
         raise TargetError(f"{args.target} is neither a run nor the first 4 or more digits of a call in {folder}")
+    if args.messages:
+        if args.request or args.response or args.raw:
+            raise TargetError("--messages goes with --json alone: it shows neither bodies nor halves")
+        _show_messages(capture, args.json)
+        return 0
     halves = [name for name in ("request", "response") if getattr(args, name)] or ["request", "response"]
     if args.json:
         _show_records(capture, halves)
@@ -88,6 +94,28 @@ def _describe_call(run: RunDirectory, rid: str) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
     }
+
+
+def _show_messages(capture: Capture, as_json: bool) -> None:
+    """Print a call's messages and answers: as rows with their texts, or as chat completions shape them."""
+    from pytest_agentcap.conversation.read import read_call
+    from pytest_agentcap.conversation.records import record_of_capture
+    from pytest_agentcap.formats.chat_shape import shape_message, shape_messages
+    from pytest_agentcap.inspect.messages import rows_of
+
+    call = read_call(record_of_capture(capture, {}))
+    if as_json:
+        write_json(
+            {
+                "request_id": call.rid,
+                "messages": shape_messages(call.request.messages),
+                "response": shape_message(call.said) if call.said else None,
+                "error": call.answer.error.message if call.answer and call.answer.error else None,
+            }
+        )
+        return
+    for row in rows_of(call):
+        write(f"{'' if row.index is None else f'[{row.index}] '}{row.role}\n{row.text}\n")
 
 
 def _show_records(capture: Capture, halves: list[str]) -> None:

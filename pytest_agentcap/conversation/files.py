@@ -1,0 +1,66 @@
+"""Captures parquets, wherever they are: on this machine or on the Hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+HUB = "hf://"
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class CapturesFile:
+    """Name a parquet file; `open` reads from it what is asked for and no more, on the Hub by range requests."""
+
+    name: str
+    open: Callable[[], IO[bytes]]
+
+
+def is_repository(place: str) -> bool:
+    """Tell whether a text is spelled as `OWNER/NAME`."""
+    return _REPOSITORY.fullmatch(place) is not None
+
+
+def find_files(source: str | Path) -> list[CapturesFile]:
+    """Return the parquet files of a file, a folder, `hf://datasets/OWNER/NAME[@REVISION][/PATH]` or `OWNER/NAME`.
+
+    Raises ValueError naming the source when it is none of these or has none, OSError when the Hub cannot be read.
+    """
+    place = str(source)
+    path = Path(place)
+    if not place.startswith(HUB) and path.exists():
+        found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+        if not found:
+            raise ValueError(f"{source}: neither a run directory nor a folder with parquet files")
+        return [CapturesFile(str(file), partial(_open_local, file)) for file in found]
+    if place.startswith(HUB) or is_repository(place):
+        return _find_on_the_hub(place)
+    raise ValueError(f"{source}: no run, no file, and neither hf://datasets/OWNER/NAME nor OWNER/NAME")
+
+
+def _open_local(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _find_on_the_hub(place: str) -> list[CapturesFile]:
+    from huggingface_hub import HfFileSystem
+
+    files = HfFileSystem()
+    root = place.removeprefix(HUB).rstrip("/")
+    if not root.startswith(("datasets/", "buckets/")):
+        root = f"datasets/{root}"
+    found = [root] if root.endswith(".parquet") else sorted(files.glob(f"{root}/**/*.parquet"))
+    if not found:
+        raise ValueError(f"{place}: no parquet files there")
+
+    def opener(path: str) -> Callable[[], IO[bytes]]:
+        # fsspec reads ahead by megabytes; parquet readers know what they want.
+        opened: Any = partial(files.open, path, "rb", cache_type="none")
+        return opened  # type: ignore[no-any-return]
+
+    return [CapturesFile(f"{HUB}{path}", opener(path)) for path in found]
