@@ -15,10 +15,14 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class CapturesFile:
-    """Name a parquet file; `open` reads from it what is asked for and no more, on the Hub by range requests."""
+    """Name a parquet file; `open` reads from it what is asked for and no more, on the Hub by range requests.
+
+    `raises` is what reading it may raise beside OSError.
+    """
 
     name: str
     open: Callable[[], IO[bytes]]
+    raises: tuple[type[Exception], ...] = ()
 
 
 def is_repository(place: str) -> bool:
@@ -49,12 +53,20 @@ def _open_local(path: Path) -> IO[bytes]:
 
 def _find_on_the_hub(place: str) -> list[CapturesFile]:
     from huggingface_hub import HfFileSystem
+    from huggingface_hub.errors import HfHubHTTPError
 
+    # A server that cannot be reached is told by the HTTP library itself, which is not the same one in all versions.
+    raises: tuple[type[Exception], ...] = tuple(
+        base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)
+    )
     files = HfFileSystem()
     root = place.removeprefix(HUB).rstrip("/")
     if not root.startswith(("datasets/", "buckets/")):
         root = f"datasets/{root}"
-    found = [root] if root.endswith(".parquet") else sorted(files.glob(f"{root}/**/*.parquet"))
+    try:
+        found = [root] if root.endswith(".parquet") else sorted(files.glob(f"{root}/**/*.parquet"))
+    except raises as error:
+        raise OSError(f"{place}: {error}") from error
     if not found:
         raise ValueError(f"{place}: no parquet files there")
 
@@ -63,4 +75,4 @@ def _find_on_the_hub(place: str) -> list[CapturesFile]:
         opened: Any = partial(files.open, path, "rb", cache_type="none")
         return opened  # type: ignore[no-any-return]
 
-    return [CapturesFile(f"{HUB}{path}", opener(path)) for path in found]
+    return [CapturesFile(f"{HUB}{path}", opener(path), raises) for path in found]

@@ -13,7 +13,7 @@ from pytest_agentcap.inspect.preview import PreviewServer
 from pytest_agentcap.inspect.query import terms_of
 from pytest_agentcap.inspect.summary import one_line
 
-_KEYS = "Enter opens · Esc goes back · ctrl-/ preview · shift-↑↓ scrolls it"
+_KEYS = "Enter in · Esc back · shift-↑↓ scroll · ctrl-/ preview"
 NO_TERMINAL = (
     "inspect needs a terminal; without one, `agentcap ls` lists runs, `agentcap show RUN` their calls, and "
     "`agentcap show RID --messages` (or --request, --response, --raw, --json) prints a call"

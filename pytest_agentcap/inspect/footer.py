@@ -30,7 +30,7 @@ def read_footer(file: CapturesFile) -> Footer:
     try:
         with file.open() as opened:
             metadata = pq.read_metadata(opened)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, *file.raises) as error:
         return Footer(fault=str(error) or type(error).__name__)
     told = {key.decode("utf-8", "replace"): value for key, value in (metadata.metadata or {}).items()}
     agent, model, run_id = (

@@ -94,13 +94,16 @@ class ParquetSource:
                     yield record_of_row(row), place
                 except ValueError as error:
                     yield Unreadable(f"{self.file.name}: row {place}: {error}")
-        except (pa.ArrowException, ValueError, OSError) as error:
+        except (pa.ArrowException, ValueError, OSError, *self.file.raises) as error:
             yield Unreadable(f"{self.file.name}: {error}")
 
     def record(self, place: tuple[int, int]) -> CallRecord:
         group, row = place
         if self._group[0] != group:
-            self._group = group, self._parquet().read_row_group(group)
+            try:
+                self._group = group, self._parquet().read_row_group(group)
+            except self.file.raises as error:
+                raise OSError(f"{self.file.name}: {error}") from error
         return record_of_row(_row(self._group[1], row))
 
     def _parquet(self) -> Any:

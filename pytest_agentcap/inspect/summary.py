@@ -20,7 +20,7 @@ def one_line(text: str, limit: int | None = None) -> str:
 
 
 def summarize(messages: Iterable[Message]) -> str:
-    """Tell messages with their roles on one line of 160 characters at most; system prompts only where nothing else is."""
+    """Tell messages on one line of 160 characters at most, roles first; system prompts only where nothing else is."""
     told = list(messages)
     told = [message for message in told if message.role != "system"] or told
     return one_line(" · ".join(f"{role_of(message)}: {gist(message)}" for message in told), ROW_CHARS)

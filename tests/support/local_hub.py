@@ -68,7 +68,7 @@ class Fault:
 
 
 class LocalHub:
-    """Serve a Hub on loopback; `requests` holds `METHOD path` of all that came."""
+    """Serve a Hub on loopback; `requests` holds `METHOD path` of all that came, `ranges` what was read of files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -78,6 +78,7 @@ class LocalHub:
         self.requests: list[str] = []
         # What the fine-grained token may do, as the Hub tells it.
         self.scoped: list[dict[str, Any]] = []
+        self.ranges: list[tuple[int, int]] = []
         self._faults: list[Fault] = []
         self._overtaking: list[tuple[str, str]] = []
         (folder / "blobs").mkdir(parents=True)
@@ -373,13 +374,16 @@ class LocalHub:
             "Accept-Ranges": "bytes",
         }
         span = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
-        if span is None or request.method == "HEAD":
-            return Response(content, headers=headers)
         size = len(content)
+        if span is None or request.method == "HEAD":
+            if request.method == "GET":
+                self.ranges.append((0, size - 1))
+            return Response(content, headers=headers)
         first = int(span[1]) if span[1] else max(0, size - int(span[2]))
         last = min(int(span[2]), size - 1) if span[1] and span[2] else size - 1
         if first >= size:
             return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
+        self.ranges.append((first, last))
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
         return Response(content[first : last + 1], 206, headers)
 
