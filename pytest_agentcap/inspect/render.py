@@ -104,8 +104,8 @@ def _pieces(message: Message) -> Iterator[str]:
             case Opaque():
                 yield f"({part.kind}) {reindent(part.json)}"
             case _:
-                head = f"← {part.name or ''} {part.call_id or ''}".rstrip() + (" (error)" if part.is_error else "")
-                yield f"{head}\n{part.text}"
+                named = (part.name, part.call_id, "(error)" if part.is_error else None)
+                yield " ".join(filter(None, ("←", *named))) + f"\n{part.text}"
 
 
 def _title(text: str) -> str:
