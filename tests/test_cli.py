@@ -330,3 +330,23 @@ def test_a_reader_that_goes_away_is_no_error(run):
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def test_show_messages_prints_what_was_said(run, capsys):
+    body = {"messages": [{"role": "user", "content": "a\x1bb"}]}
+    head = {"request_id": RID, "api": "chat"}
+    (run.captures / f"{RID}.request.json").write_text(json.dumps({**head, "body": body}))
+    assert main(["show", RID, "--messages"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("[0] user\na\\u001bb\n")
+    assert main(["show", RID, "--messages", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["request_id"] == RID
+    assert told["messages"] == [{"role": "user", "content": "a\x1bb"}]
+    assert set(told) == {"request_id", "messages", "response", "error"}
+
+
+@pytest.mark.parametrize("option", ["--request", "--response", "--raw"])
+def test_show_messages_goes_with_json_alone(run, capsys, option):
+    assert main(["show", RID, "--messages", option]) == 2
+    assert "--messages goes with --json alone" in capsys.readouterr().err
