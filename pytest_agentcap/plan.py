@@ -103,6 +103,8 @@ class SessionPlan:
             "turns_planned": max(len(self.task.prompts), self.turns),
             "nodeid": self.nodeid,
             "prompt": self.task.prompt,
+            "hint": self.task.hint,
+            "metadata": dict(self.task.metadata),
         }
 
     def timeout_s(self, task: Task) -> float:

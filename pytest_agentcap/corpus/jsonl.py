@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from pytest_agentcap.corpus.source import CorpusError, Entry, Source
+from pytest_agentcap.strict import NotStrictJSON, loads
 
 _KEYS = frozenset({"id", "input", "hint", "reference", "metadata", "timeout"})
 _OLD_HINT = "expected"
 _MAX_TIMEOUT_MS = 10**10
-
-
-class _NotStrictJSON(ValueError):
-    """Say why a line that Python's parser would accept is refused."""
 
 
 def read_jsonl(source: Source) -> Iterator[Entry]:
@@ -51,13 +47,11 @@ def read_jsonl(source: Source) -> Iterator[Entry]:
 
 def _parse(source: Source, number: int, line: str) -> Mapping[str, Any]:
     try:
-        record = json.loads(
-            line, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant, parse_float=_finite_float
-        )
+        record = loads(line)
     except json.JSONDecodeError as error:
         problem = f"not valid JSON ({error.msg} at column {error.colno})"
         raise source.error(number, problem, "write one JSON object a line") from None
-    except _NotStrictJSON as error:
+    except NotStrictJSON as error:
         raise source.error(number, str(error), "correct the line") from None
     except (ValueError, RecursionError) as error:
         raise source.error(number, f"not readable JSON ({error})", "write a simpler object") from None
@@ -140,23 +134,3 @@ def _kind(value: object) -> str:
             return "a list" if all(isinstance(item, str) for item in value) else "a list of other things than strings"
         case _:
             return "an object"
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise _NotStrictJSON(f"the key {json.dumps(twice)} stands twice in one object")
-    return record
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise _NotStrictJSON(f"{constant} is not a JSON number")
-
-
-def _finite_float(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise _NotStrictJSON(f"the number {digits} is too large")
-    return value

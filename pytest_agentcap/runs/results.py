@@ -70,6 +70,8 @@ class SessionResult:
     patch: str | None = None
     changed_files: int | None = None
     notes: tuple[str, ...] = ()
+    hint: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def completed_turns(self) -> int:

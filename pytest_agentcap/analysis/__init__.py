@@ -1,0 +1,1 @@
+"""What finished results tell: views, statistics and comparisons."""
