@@ -9,11 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from pytest_agentcap import __version__
-from pytest_agentcap.commands import agents, corpora, export, images, inspect, ls, proxy, run, show
+from pytest_agentcap.commands import agents, corpora, export, ls, proxy, run, show, summarize
 from pytest_agentcap.commands.output import complain
-from pytest_agentcap.sandbox.base import SandboxError
 
-COMMANDS = (run, ls, inspect, show, export, proxy, agents, images, corpora)
+COMMANDS = (run, ls, show, export, summarize, proxy, agents, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 
@@ -33,15 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BROKEN_PIPE
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (ValueError, OSError, SandboxError) as error:
+    except (ValueError, OSError) as error:
         complain(str(error))
         return 2
     return status
-
-
-def inspect_main() -> int:
-    """Run `agentcap inspect` under agentcap's own name for it, `agentcap-inspect`."""
-    return main(["inspect", *sys.argv[1:]])
 
 
 def _parser() -> argparse.ArgumentParser:

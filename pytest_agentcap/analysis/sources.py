@@ -1,0 +1,152 @@
+"""Finished results from wherever they lie: result files, run directories, captures parquets, datasets on the Hub."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_agentcap.analysis.trials import trial_rows
+from pytest_agentcap.conversation.places import HUB, open_parquets
+from pytest_agentcap.conversation.session import Conversation
+from pytest_agentcap.conversation.sources import Faults, read_parquet, read_run_directory
+from pytest_agentcap.formats.eval_files import Record, ResultsError, check_unique, read_records
+from pytest_agentcap.formats.eval_rows import CaptureResult, TrialResult
+from pytest_agentcap.formats.results_jsonl import capture_row
+from pytest_agentcap.runs.layout import RunDirectory, workspace_folder
+from pytest_agentcap.runs.listing import find_run
+from pytest_agentcap.runs.order import last_attempts, results_by_session
+
+Kind = Literal["capture", "trials"]
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Hold the rows of one source: `captures`, or `trials` where tasks were tried several times."""
+
+    name: str
+    kind: Kind
+    captures: Sequence[CaptureResult] = ()
+    trials: Sequence[TrialResult] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not self.captures and not self.trials
+
+
+def read_results(target: str, faults: Faults, *, kind: Kind | None = None, unique: bool = False) -> Results:
+    """Read a source; `kind` says what a file of rows must hold, else its first line does.
+
+    `target` is a JSONL file, `-` for standard input, a run id or directory, a captures parquet, or a dataset on the
+    Hub. What of captures cannot be read is told in `faults`. `unique` refuses ids that stand twice. Raises
+    ResultsError.
+    """
+    sessions = _read_sessions(target, faults)
+    if sessions is None:
+        return _read_file(target, kind, unique)
+    results = _of_sessions(target, sessions)
+    if kind == "trials" and results.kind == "capture":
+        return Results(target, "trials", trials=tuple(trial_rows(sessions)))
+    if kind == "capture" and results.kind == "trials":
+        raise ResultsError(f"{target}: holds several trials of a task: read it as trials")
+    return results
+
+
+def read_captures(target: str, faults: Faults) -> list[CaptureResult]:
+    """Read one row for each session, trials included; raises ResultsError for a file of TrialResult rows."""
+    sessions = _read_sessions(target, faults)
+    if sessions is not None:
+        return sessions
+    return [record.to(CaptureResult) for record in read_records_of(target)]
+
+
+def read_records_of(target: str | None) -> list[Record]:
+    """Read the objects of a JSONL file, or of standard input without one."""
+    if target in (None, STDIN):
+        return list(read_records("standard input", sys.stdin.buffer.read()))
+    return list(read_records(str(target), _read_bytes(str(target))))
+
+
+def _read_bytes(target: str) -> bytes:
+    try:
+        return Path(target).read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{target}: cannot be read ({error.strerror})") from error
+
+
+def _read_sessions(target: str, faults: Faults) -> list[CaptureResult] | None:
+    """Read the rows of a source of captures; None when the target is a file of rows."""
+    path = Path(target)
+    if target == STDIN or (path.is_file() and path.suffix != ".parquet"):
+        return None
+    run = None if target.startswith(HUB) else find_run(workspace_folder(), target)
+    if run:
+        return _rows_of_run(run, faults)
+    if not path.exists() and not target.startswith(HUB) and target.count("/") != 1:
+        raise ResultsError(f"{target}: neither a file, nor a run in {workspace_folder()}, nor a dataset on the Hub")
+    return [capture_row(None, conversation) for conversation in _conversations(target, faults)]
+
+
+def _conversations(target: str, faults: Faults) -> Iterator[Conversation]:
+    for file in open_parquets(target):
+        with closing(file):
+            yield from read_parquet(target, faults, latest=True, opened=file)
+
+
+def _rows_of_run(run: RunDirectory, faults: Faults) -> list[CaptureResult]:
+    """Tell the last attempt of each task and trial, those without a call included."""
+    results, _ = results_by_session(run)
+    for result in results.values():
+        if result.get("verdict") is None:
+            faults.add(f"{run.path}: {result.get('session')} has no end yet: still running, or ended before it")
+    wanted = {str(result["session"]): result for result in last_attempts(results.values()) if result.get("verdict")}
+    rows = {}
+    for conversation in read_run_directory(run, faults, latest=True):
+        if conversation.name in wanted or not results:
+            rows[conversation.name] = capture_row(wanted.get(conversation.name), conversation, run.id)
+    rows |= {name: capture_row(result, None, run.id) for name, result in wanted.items() if name not in rows}
+    return sorted(rows.values(), key=lambda row: _place(row, wanted))
+
+
+def _place(row: CaptureResult, results: Mapping[str, Mapping[str, Any]]) -> tuple[Any, ...]:
+    origin = row.origin
+    result = results.get(origin.session, {}) if origin else {}
+    return (result.get("corpus") or "", result.get("index") or 0, row.id, result.get("trial") or 1)
+
+
+def _of_sessions(target: str, rows: Sequence[CaptureResult]) -> Results:
+    several = any(row.origin and row.origin.trial > 1 for row in rows)
+    if several:
+        return Results(target, "trials", trials=tuple(trial_rows(rows)))
+    return Results(target, "capture", captures=tuple(rows))
+
+
+def _read_file(target: str, kind: Kind | None, unique: bool) -> Results:
+    records = read_records_of(target)
+    if not records:
+        raise ResultsError(f"{target}: holds no result")
+    found = kind or _kind_of(records[0])
+    if unique:
+        check_unique(records)
+    if found == "trials":
+        return Results(target, "trials", trials=_rows(records, TrialResult))
+    return Results(target, "capture", captures=_rows(records, CaptureResult))
+
+
+def _rows(records: Iterable[Record], kind: Any) -> tuple[Any, ...]:
+    return tuple(record.to(kind) for record in records)
+
+
+def _kind_of(record: Record) -> Kind:
+    value = record.value
+    if isinstance(value.get("trials"), list):
+        return "trials"
+    if isinstance(value.get("trajectory"), list) and isinstance(value.get("timing"), dict):
+        return "capture"
+    raise ResultsError(
+        f"{record.place}: neither a TrialResult (with trials and k) nor a CaptureResult (with trajectory and timing)"
+    )

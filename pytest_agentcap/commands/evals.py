@@ -1,0 +1,50 @@
+"""What the commands on finished results share: where their output goes, and how faults are told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from msgspec import to_builtins
+
+from pytest_agentcap.commands.output import complain
+from pytest_agentcap.conversation.sources import Faults
+from pytest_agentcap.formats.lines import json_line
+from pytest_agentcap.runs.layout import write_whole
+from pytest_agentcap.text import printable
+
+SOURCES = "a JSONL file, a run, a captures parquet, hf://datasets/OWNER/NAME, or - for standard input"
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there (default: standard output)")
+
+
+def emit(text: str, output: Path | None) -> None:
+    """Write to a file, whole or not at all, or to standard output; for a terminal it is made safe."""
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(output, text.encode("utf-8", "backslashreplace"))
+        return
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+    if text and not text.endswith("\n"):
+        sys.stdout.write("\n")
+
+
+def row_line(row: Any) -> str:
+    """Write a row as one line of JSON, without the line's end."""
+    return json_line("", to_builtins(row)).data.decode().removesuffix("\n")
+
+
+def tell_faults(faults: Faults) -> int:
+    """Complain of what could not be read; return 1 when there is something."""
+    for line in faults.lines:
+        complain(line)
+    return 1 if faults.lines else 0
+
+
+def note(line: str) -> None:
+    """Tell progress on standard error, as agent-eval-harness does."""
+    print(printable(line), file=sys.stderr)
