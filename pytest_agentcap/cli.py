@@ -9,10 +9,22 @@ import sys
 from collections.abc import Sequence
 
 from pytest_agentcap import __version__
-from pytest_agentcap.commands import agents, corpora, export, ls, proxy, run, show, summarize
+from pytest_agentcap.commands import (
+    agents,
+    balance,
+    calibrate,
+    corpora,
+    export,
+    ls,
+    proxy,
+    run,
+    schemas,
+    show,
+    summarize,
+)
 from pytest_agentcap.commands.output import complain
 
-COMMANDS = (run, ls, show, export, summarize, proxy, agents, corpora)
+COMMANDS = (run, ls, show, export, summarize, calibrate, balance, schemas, proxy, agents, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 

@@ -48,3 +48,11 @@ def tell_faults(faults: Faults) -> int:
 def note(line: str) -> None:
     """Tell progress on standard error, as agent-eval-harness does."""
     print(printable(line), file=sys.stderr)
+
+
+def count(text: str) -> int:
+    """Read a number of things from an option."""
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,8 @@ class GraderInput:
     """Hold what a grader is told about a session.
 
     `input` is the prompt, or the prompts when there were several; `output` the agent's last reply. `cwd` is an absolute
-    path: a frozen copy of the workspace, which the agent has written and nobody may execute.
+    path: a frozen copy of the workspace, which the agent has written and nobody may execute. `trajectory` has the steps
+    as result files tell them, where they are known.
     """
 
     input: str | tuple[str, ...]
@@ -27,6 +28,7 @@ class GraderInput:
     turns: int = 1
     hint: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    trajectory: Sequence[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

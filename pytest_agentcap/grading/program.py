@@ -26,8 +26,8 @@ _STDERR_CHARS = 300
 class ProgramGrader:
     """Grade by a program that reads one JSON document on stdin and writes one on stdout.
 
-    It is given `input`, `output`, `hint`, `metadata` (both absent when there is none) and `cwd`. It starts in an empty
-    folder outside the workspace, with an empty home and no variable of the session but PATH and the locale.
+    It is given `input`, `output`, `hint`, `trajectory`, `metadata` (absent when there is none) and `cwd`. It starts in
+    an empty folder outside the workspace, with an empty home and no variable of the session but PATH and the locale.
     """
 
     name: str
@@ -63,6 +63,8 @@ class ProgramGrader:
         document: dict[str, Any] = {"input": given.input, "output": given.output}
         if given.hint is not None:
             document["hint"] = given.hint
+        if given.trajectory is not None:
+            document["trajectory"] = list(given.trajectory)
         if given.metadata:
             document["metadata"] = dict(given.metadata)
         document["cwd"] = str(given.cwd)

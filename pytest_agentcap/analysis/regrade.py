@@ -1,0 +1,92 @@
+"""Finished rows graded again, or for the first time, by graders as they are run for sessions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msgspec import UNSET
+
+from pytest_agentcap.formats.eval_rows import GraderResult, NamedResult
+from pytest_agentcap.formats.results_jsonl import score_of
+from pytest_agentcap.grading.base import Grader, GraderError, GraderInput
+from pytest_agentcap.grading.base import GraderResult as Verdict
+from pytest_agentcap.grading.combine import run_graders
+from pytest_agentcap.grading.find import load_grader
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """Hold what graders say of a row: a score, or why there is none."""
+
+    score: GraderResult | None
+    graders: tuple[NamedResult, ...]
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grading:
+    """Grade rows by the same graders; a row has no workspace, so `cwd` is an empty folder."""
+
+    graders: tuple[Grader, ...]
+    cwd: Path
+
+    def grade(self, row: Mapping[str, Any]) -> Grade:
+        """Grade a row with `input`, `output` and what else graders are given."""
+        prompt = row["input"]
+        given = GraderInput(
+            input=prompt if isinstance(prompt, str) else tuple(prompt),
+            output=row["output"],
+            cwd=self.cwd,
+            task_id=str(row["id"]),
+            turns=1 if isinstance(prompt, str) else len(prompt),
+            hint=row.get("hint"),
+            metadata=row.get("metadata") or {},
+            trajectory=row.get("trajectory") or (),
+        )
+        try:
+            verdicts = [_named(verdict) for verdict in run_graders(self.graders, given)]
+        except GraderError as error:
+            return Grade(None, (), str(error))
+        passed = all(verdict.passed for verdict in verdicts)
+        return Grade(score_of("passed" if passed else "failed", verdicts), tuple(verdicts))
+
+
+@contextmanager
+def open_grading(values: Sequence[str]) -> Iterator[Grading]:
+    """Load graders by path, and give them a folder to stand in; raises ValueError for one that cannot be used."""
+    try:
+        graders = tuple(load_grader(value, base=Path.cwd()) for value in values)
+    except GraderError as error:
+        raise ValueError(str(error)) from None
+    with tempfile.TemporaryDirectory(prefix="agentcap-grade-") as folder:
+        yield Grading(graders, Path(folder))
+
+
+def _named(verdict: Verdict) -> NamedResult:
+    return NamedResult(
+        name=verdict.name,
+        passed=verdict.passed,
+        score=verdict.score,
+        reasoning=verdict.reasoning,
+        outcome=None if verdict.outcome is None else dict(verdict.outcome),
+        duration_s=round(verdict.duration_s, 6),
+    )
+
+
+def score_fields(grade: Grade) -> dict[str, Any]:
+    """Return what a graded row gets: `score` and `outcome`, all graders when there are several, or what went wrong."""
+    from msgspec import to_builtins
+
+    if grade.score is None:
+        return {"verdict": "grader_error", "reason": grade.problem}
+    told: dict[str, Any] = {"score": to_builtins(grade.score)}
+    if grade.score.outcome is not UNSET:
+        told["outcome"] = grade.score.outcome
+    if len(grade.graders) > 1:
+        told["graders"] = to_builtins(grade.graders)
+    return told
