@@ -15,6 +15,7 @@ from pytest_agentcap.commands import (
     calibrate,
     corpora,
     export,
+    grade,
     ls,
     proxy,
     run,
@@ -22,9 +23,11 @@ from pytest_agentcap.commands import (
     show,
     summarize,
 )
+from pytest_agentcap.commands import format as format_
 from pytest_agentcap.commands.output import complain
 
-COMMANDS = (run, ls, show, export, summarize, calibrate, balance, schemas, proxy, agents, corpora)
+ON_RESULTS = (grade, format_, summarize, calibrate, balance, schemas)
+COMMANDS = (run, ls, show, export, *ON_RESULTS, proxy, agents, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 

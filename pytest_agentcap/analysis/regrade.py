@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, to_builtins
 
 from pytest_agentcap.formats.eval_rows import GraderResult, NamedResult
 from pytest_agentcap.formats.results_jsonl import score_of
@@ -17,6 +17,9 @@ from pytest_agentcap.grading.base import Grader, GraderError, GraderInput
 from pytest_agentcap.grading.base import GraderResult as Verdict
 from pytest_agentcap.grading.combine import run_graders
 from pytest_agentcap.grading.find import load_grader
+
+# What an earlier grading left in a row.
+GRADES = frozenset({"score", "outcome", "graders", "verdict", "reason"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,6 @@ def _named(verdict: Verdict) -> NamedResult:
 
 def score_fields(grade: Grade) -> dict[str, Any]:
     """Return what a graded row gets: `score` and `outcome`, all graders when there are several, or what went wrong."""
-    from msgspec import to_builtins
-
     if grade.score is None:
         return {"verdict": "grader_error", "reason": grade.problem}
     told: dict[str, Any] = {"score": to_builtins(grade.score)}

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from msgspec import to_builtins
+
 from pytest_agentcap.analysis.trials import trial_rows
 from pytest_agentcap.conversation.places import HUB, open_parquets
 from pytest_agentcap.conversation.session import Conversation
@@ -62,6 +64,20 @@ def read_captures(target: str, faults: Faults) -> list[CaptureResult]:
     if sessions is not None:
         return sessions
     return [record.to(CaptureResult) for record in read_records_of(target)]
+
+
+def read_any(target: str, faults: Faults) -> list[Record]:
+    """Read rows of any kind as they were written; those of captures as CaptureResult rows.
+
+    Raises ResultsError when standard input holds nothing: what was to fill it has failed.
+    """
+    sessions = _read_sessions(target, faults)
+    if sessions is not None:
+        return [Record(f"{target}: {row.id}", to_builtins(row)) for row in sessions]
+    records = read_records_of(target)
+    if target == STDIN and not records:
+        raise ResultsError("standard input: holds no result; name a file, or pipe one in")
+    return records
 
 
 def read_records_of(target: str | None) -> list[Record]:

@@ -22,6 +22,11 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there (default: standard output)")
 
 
+def add_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", nargs="?", default="-", metavar="RESULTS", help=f"{SOURCES} (default)")
+    parser.add_argument("--progress", action="store_true", help="say on standard error how far it is")
+
+
 def emit(text: str, output: Path | None) -> None:
     """Write to a file, whole or not at all, or to standard output; for a terminal it is made safe."""
     if output is not None:

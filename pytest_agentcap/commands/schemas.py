@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from pytest_agentcap.formats.schemas import NAMES, schema_of
+    from pytest_agentcap.schemas import NAMES, schema_of
 
     if args.name is not None and args.name not in NAMES:
         raise ValueError(f"there is no schema {args.name!r}; there are: {', '.join(NAMES)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -45,7 +46,7 @@ NAMES = tuple(_TYPES)
 
 def schema_of(name: str) -> dict[str, Any]:
     """Return a schema by its name; raises KeyError for an unknown one."""
-    schema = {"$schema": DRAFT, "title": name, **msgspec.json.schema(_TYPES[name])}
+    schema = {"$schema": DRAFT, "title": name, **msgspec.json.schema(_TYPES[name], schema_hook=_hook)}
     if name == "SessionResult":
         properties = schema["$defs"]["SessionResult"]["properties"]
         properties |= {"format": {"const": FORMAT}, "completed_turns": {"type": "integer"}}
@@ -55,3 +56,9 @@ def schema_of(name: str) -> dict[str, Any]:
         del spec["properties"]["folder"]
         spec["required"] = [key for key in spec["required"] if key != "folder"]
     return schema
+
+
+def _hook(kind: type) -> dict[str, Any]:
+    if kind is Path:
+        return {"type": "string"}
+    raise NotImplementedError(kind)
