@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from pytest_agentcap.agents.spec import AgentSpec
 from pytest_agentcap.formats import eval_rows, file_rows, report_rows
@@ -46,19 +46,18 @@ NAMES = tuple(_TYPES)
 
 def schema_of(name: str) -> dict[str, Any]:
     """Return a schema by its name; raises KeyError for an unknown one."""
-    schema = {"$schema": DRAFT, "title": name, **msgspec.json.schema(_TYPES[name], schema_hook=_hook)}
+    kind = _agent_definition() if _TYPES[name] is AgentSpec else _TYPES[name]
+    schema = {"$schema": DRAFT, "title": name, **msgspec.json.schema(kind)}
     if name == "SessionResult":
         properties = schema["$defs"]["SessionResult"]["properties"]
         properties |= {"format": {"const": FORMAT}, "completed_turns": {"type": "integer"}}
-    if name == "AgentDefinition":
-        # Where the file lies is known to who read it; the file does not say so.
-        spec = schema["$defs"]["AgentSpec"]
-        del spec["properties"]["folder"]
-        spec["required"] = [key for key in spec["required"] if key != "folder"]
     return schema
 
 
-def _hook(kind: type) -> dict[str, Any]:
-    if kind is Path:
-        return {"type": "string"}
-    raise NotImplementedError(kind)
+def _agent_definition() -> type[Any]:
+    """Leave out where the file lies, which is known to who read it and which the file does not say."""
+    told = [field for field in msgspec.structs.fields(AgentSpec) if field.name != "folder"]
+    fields: list[Any] = [
+        (each.name, each.type) if each.required else (each.name, each.type | UnsetType, UNSET) for each in told
+    ]
+    return msgspec.defstruct("AgentDefinition", fields, forbid_unknown_fields=True, kw_only=True)
