@@ -13,6 +13,7 @@ from pytest_agentcap.commands import (
     agents,
     balance,
     calibrate,
+    compare,
     corpora,
     export,
     grade,
@@ -26,7 +27,7 @@ from pytest_agentcap.commands import (
 from pytest_agentcap.commands import format as format_
 from pytest_agentcap.commands.output import complain
 
-ON_RESULTS = (grade, format_, summarize, calibrate, balance, schemas)
+ON_RESULTS = (grade, format_, summarize, compare, calibrate, balance, schemas)
 COMMANDS = (run, ls, show, export, *ON_RESULTS, proxy, agents, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130

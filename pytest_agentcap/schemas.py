@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pytest_agentcap.agents.spec import AgentSpec
-from pytest_agentcap.formats import eval_rows, file_rows, report_rows
+from pytest_agentcap.formats import comparison_rows, eval_rows, file_rows, report_rows
 from pytest_agentcap.runs.results import FORMAT, SessionResult
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -35,6 +35,8 @@ _TYPES: dict[str, Any] = {
     "CalibrationLabel": report_rows.CalibrationLabel,
     "Agreement": report_rows.Agreement,
     "Ranking": report_rows.Ranking,
+    "CaptureComparison": comparison_rows.CaptureComparison,
+    "TrialsComparison": comparison_rows.TrialsComparison,
     "AgentDefinition": AgentSpec,
     "RunManifest": file_rows.RunManifest,
     "SessionResult": SessionResult,

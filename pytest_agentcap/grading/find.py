@@ -14,7 +14,12 @@ _WANTED = "a Python file that defines grade(), or an executable"
 
 
 def load_grader(value: str | Path, *, base: Path, timeout_s: float = DEFAULT_TIMEOUT_S) -> Grader:
-    """Return the grader in a file; a relative path starts at `base`. Nothing of the file is run.
+    """Return the grader in a file; raises as `load_program`."""
+    return load_program(value, base=base, timeout_s=timeout_s)
+
+
+def load_program(value: str | Path, *, base: Path, timeout_s: float = DEFAULT_TIMEOUT_S) -> ProgramGrader:
+    """Return the program that a file is; a relative path starts at `base`. Nothing of the file is run.
 
     A `.py` file that defines `grade` is called in a fresh interpreter, any other executable file is a program. Raises
     GraderError when the file is neither.

@@ -36,20 +36,13 @@ class ProgramGrader:
 
     def grade(self, given: GraderInput) -> GraderResult:
         """Return the program's verdict; raises GraderError with its last line on stderr when it gives none."""
-        stdin = self._document(given)
         started = time.monotonic()
-        # A process that left the group may still write there; a leftover folder is no reason to lose a verdict.
-        with tempfile.TemporaryDirectory(prefix="agentcap-grader-", ignore_cleanup_errors=True) as scratch:
-            finished = self._run(stdin, Path(scratch))
+        stdout, stderr = self.ask(self._document(given))
         duration_s = time.monotonic() - started
-        if finished.stopped is not None:
-            raise self._error(finished.stopped, finished.stderr)
-        if finished.returncode != 0:
-            raise self._error(_ending(finished.returncode), finished.stderr)
         try:
-            answer = parse_answer(finished.stdout)
+            answer = parse_answer(stdout)
         except AnswerError as error:
-            raise self._error(str(error), finished.stderr) from None
+            raise self._error(str(error), stderr) from None
         return GraderResult(
             name=self.name,
             passed=answer.passed,
@@ -58,6 +51,17 @@ class ProgramGrader:
             outcome=answer.outcome,
             duration_s=duration_s,
         )
+
+    def ask(self, document: bytes) -> tuple[bytes, bytes]:
+        """Run the program on a document and return its stdout and stderr; raises GraderError unless it ends well."""
+        # A process that left the group may still write there; a leftover folder is no reason to lose a verdict.
+        with tempfile.TemporaryDirectory(prefix="agentcap-grader-", ignore_cleanup_errors=True) as scratch:
+            finished = self._run(document, Path(scratch))
+        if finished.stopped is not None:
+            raise self._error(finished.stopped, finished.stderr)
+        if finished.returncode != 0:
+            raise self._error(_ending(finished.returncode), finished.stderr)
+        return finished.stdout, finished.stderr
 
     def _document(self, given: GraderInput) -> bytes:
         document: dict[str, Any] = {"input": given.input, "output": given.output}
