@@ -16,6 +16,7 @@ from pytest_agentcap.commands import (
     compare,
     corpora,
     export,
+    extract,
     grade,
     ls,
     proxy,
@@ -23,11 +24,12 @@ from pytest_agentcap.commands import (
     schemas,
     show,
     summarize,
+    validate_refs,
 )
 from pytest_agentcap.commands import format as format_
 from pytest_agentcap.commands.output import complain
 
-ON_RESULTS = (grade, format_, summarize, compare, calibrate, balance, schemas)
+ON_RESULTS = (extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas)
 COMMANDS = (run, ls, show, export, *ON_RESULTS, proxy, agents, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from pytest_agentcap.agents.headless_schema import HeadlessSchema
 from pytest_agentcap.agents.spec import AgentSpec
 from pytest_agentcap.formats import comparison_rows, eval_rows, file_rows, report_rows
 from pytest_agentcap.runs.results import FORMAT, SessionResult
@@ -38,6 +39,7 @@ _TYPES: dict[str, Any] = {
     "CaptureComparison": comparison_rows.CaptureComparison,
     "TrialsComparison": comparison_rows.TrialsComparison,
     "AgentDefinition": AgentSpec,
+    "HeadlessAdapter": HeadlessSchema,
     "RunManifest": file_rows.RunManifest,
     "SessionResult": SessionResult,
     "CaptureRequest": file_rows.CaptureRequest,

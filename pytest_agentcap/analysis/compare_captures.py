@@ -152,6 +152,6 @@ def _outcome(setup: Setup, task: str, standing: Standing) -> PromptOutcome:
         winner=standing.winner,
         scores=dict(standing.scores),
         latencies={run: row.timing.total for run, row in rows.items()},
-        had_errors={run: row.tool_errors or bool(_errors(row)) for run, row in rows.items()},
+        had_errors={run: row.tool_errors for run, row in rows.items()},
         reasoning=standing.reasoning or UNSET,
     )

@@ -1,0 +1,99 @@
+"""What a headless program printed, read by its adapter schema, without running it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from pytest_agentcap.agents import steps as told
+from pytest_agentcap.agents.headless_output import read_output
+from pytest_agentcap.agents.headless_schema import HeadlessSchema
+from pytest_agentcap.agents.jsonpath import as_text, matches, select
+from pytest_agentcap.formats.eval_rows import (
+    ExtractedResult,
+    Message,
+    Plan,
+    RawOutput,
+    Step,
+    Thought,
+    ToolCall,
+)
+from pytest_agentcap.formats.trajectory import has_failed
+
+
+def read_schema(path: Path) -> HeadlessSchema:
+    """Read a headless adapter schema; raises ValueError naming the file and the key."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=HeadlessSchema, strict=True)
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise ValueError(f"{path}: not a headless adapter schema: {error}") from error
+
+
+def extract_row(schema: HeadlessSchema, raw: RawOutput) -> ExtractedResult:
+    """Read a program's lines: every event is a step, and the last result the output, else the messages.
+
+    Times are those at which lines came, None where they were not recorded.
+    """
+    arrivals = raw.arrivals if isinstance(raw.arrivals, list) else [None] * len(raw.raw_lines)
+    steps, reply = _read(schema, raw.raw_lines, arrivals)
+    messages = "\n".join(step.content for step in steps if isinstance(step, Message) and step.content)
+    return ExtractedResult(
+        id=raw.id,
+        input=raw.input,
+        hint=raw.hint,
+        output=reply or messages,
+        trajectory=steps,
+        tool_errors=has_failed(steps) or bool(raw.error),
+        metadata=raw.metadata,
+        timing=raw.timing,
+        error=raw.error,
+    )
+
+
+def _read(schema: HeadlessSchema, lines: Sequence[str], arrivals: Sequence[float | None]) -> tuple[list[Step], str]:
+    steps: list[Step] = []
+    reply = ""
+    for line, at in zip(lines, arrivals, strict=False):
+        event = _object(line)
+        if event is None:
+            continue
+        if matches(select(event, schema.result.match_path), schema.result.match_value):
+            reply = as_text(select(event, schema.result.content_path)) or reply
+        else:
+            # Line by line, so that nothing of one turn ends another.
+            steps += [_step(step) for step in read_output(schema, line, [at]).steps]
+    return steps, reply
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    """Return a line's object; programs print notices between them."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _step(step: told.Step) -> Step:
+    match step.type:
+        case "thought":
+            return Thought(content=step.content or "", timestamp=step.at_ms)
+        case "message":
+            return Message(content=step.content or "", timestamp=step.at_ms)
+        case "plan":
+            return Plan(entries=[step.content] if step.content else [], timestamp=step.at_ms)
+        case "tool_call":
+            return ToolCall(
+                name=step.name or told.UNKNOWN_TOOL,
+                status=step.status or "pending",
+                input=UNSET if step.input is None else step.input,
+                output=UNSET if step.output is None else step.output,
+                duration=UNSET if step.duration_ms is None else step.duration_ms,
+                timestamp=step.at_ms,
+                step_id=UNSET if step.call_id is None else step.call_id,
+            )
