@@ -14,7 +14,6 @@ from pytest_agentcap.formats.eval_rows import (
     Number,
     OptionalObject,
     OptionalText,
-    RawTiming,
     Step,
 )
 
@@ -32,7 +31,7 @@ class GradedResult(Struct, frozen=True, rename="camel", kw_only=True):
     trajectory: list[Step] | UnsetType = UNSET
     tool_errors: bool | UnsetType = UNSET
     metadata: OptionalObject = UNSET
-    timing: RawTiming | UnsetType = UNSET
+    timing: OptionalObject = UNSET
     error: OptionalText = UNSET
     score: GraderResult | UnsetType = UNSET
     outcome: OptionalObject = UNSET
