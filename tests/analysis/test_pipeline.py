@@ -1,0 +1,183 @@
+"""`agentcap extract`, `grade`, `format`, `summarize` and `validate-refs`, one after another."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_agentcap.cli import main
+
+SCHEMA = {
+    "version": 1, "name": "fake", "command": ["fake"], "sessionMode": "stream", "prompt": {}, "output": {"flag": "", "value": ""},
+    "outputEvents": [
+        {"match": {"path": "$.type", "value": "text"}, "emitAs": "message", "extract": {"content": "$.text"}},
+        {"match": {"path": "$.type", "value": "tool"}, "emitAs": "tool_call",
+         "extract": {"title": "$.name", "status": "$.status"}},
+    ],
+    "result": {"matchPath": "$.type", "matchValue": "result", "contentPath": "$.result"},
+}  # fmt: skip
+GRADER = """
+def grade(output, hint):
+    if output == "boom":
+        raise RuntimeError("cannot tell")
+    passed = hint in output
+    return {"pass": passed, "score": float(passed), "reasoning": "hint found" if passed else "no hint"}
+"""
+
+
+def raw(identity: str, *events: dict[str, Any] | str, **more: Any) -> dict[str, Any]:
+    lines = [event if isinstance(event, str) else json.dumps(event) for event in events]
+    return {
+        "id": identity, "input": "q", "hint": "yes", "rawLines": lines, "timing": {"start": 0, "end": 9, "total": 9},
+        **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def rows(write_rows):
+    Path("schema.json").write_text(json.dumps(SCHEMA))
+    Path("grader.py").write_text(GRADER)
+    text = {"type": "text", "text": "yes it is"}
+    return write_rows(
+        "raw.jsonl",
+        raw("messages", text, {"type": "tool", "name": "Read", "status": "failed"}, "notice"),
+        raw(
+            "turns",
+            {"type": "result", "result": "first"},
+            text,
+            {"type": "result", "result": "no"},
+            arrivals=[1, 2.5, 3],
+        ),
+        raw("crash", {"type": "result", "result": "boom"}, error="killed"),
+    )
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(name).read_text().splitlines()]
+
+
+def test_lines_become_steps_and_the_last_result_the_output(rows):
+    assert main(["extract", rows, "-s", "schema.json", "-o", "extracted.jsonl"]) == 0
+    messages, turns, crash = read("extracted.jsonl")
+    assert (messages["output"], messages["toolErrors"]) == ("yes it is", True)
+    assert [step["type"] for step in messages["trajectory"]] == ["message", "tool_call"]
+    assert messages["trajectory"][0]["timestamp"] is None
+    assert (turns["output"], turns["trajectory"][0]["timestamp"]) == ("no", 2.5)
+    assert (crash["output"], crash["toolErrors"], crash["error"]) == ("boom", True, "killed")
+
+
+def test_a_grader_that_crashes_loses_nothing(rows, capsys):
+    assert main(["extract", rows, "-s", "schema.json", "-o", "extracted.jsonl"]) == 0
+    assert main(["grade", "extracted.jsonl", "-g", "grader.py", "-o", "graded.jsonl"]) == 1
+    messages, turns, crash = read("graded.jsonl")
+    assert messages["score"] == {"pass": True, "score": 1.0, "reasoning": "hint found"}
+    assert turns["score"]["pass"] is False
+    assert (crash["verdict"], "cannot tell" in crash["reason"], crash["output"]) == ("grader_error", True, "boom")
+    assert "score" not in crash
+    assert "extracted.jsonl:3: grader grader: exited with code 1" in capsys.readouterr().err
+
+
+def test_unknown_keys_go_through_and_an_old_grade_does_not(write_rows):
+    Path("grader.py").write_text(GRADER)
+    name = write_rows("e.jsonl", {"id": "a", "input": "q", "output": "yes", "hint": "yes", "mine": [1], "score": None})
+    assert main(["grade", name, "-g", "grader.py"]) == 2
+    name = write_rows(
+        "e.jsonl", {"id": "a", "input": "q", "output": "yes", "hint": "yes", "mine": [1], "reason": "old"}
+    )
+    assert main(["grade", name, "-g", "grader.py", "-o", "g.jsonl"]) == 0
+    (row,) = read("g.jsonl")
+    assert row["mine"] == [1]
+    assert "reason" not in row
+
+
+def test_several_graders_are_all_kept(write_rows):
+    for name, score in (("one", 1.0), ("two", 0.0)):
+        Path(f"{name}.py").write_text(f"def grade():\n    return {{'pass': {bool(score)}, 'score': {score}}}\n")
+    name = write_rows("e.jsonl", {"id": "a", "input": "q", "output": "x"})
+    assert main(["grade", name, "-g", "one.py", "-g", "two.py", "-o", "g.jsonl"]) == 0
+    (row,) = read("g.jsonl")
+    assert row["score"] == {"pass": False, "score": 0.5}
+    assert [(each["name"], each["pass"]) for each in row["graders"]] == [("one", True), ("two", False)]
+
+
+def test_the_commands_pipe(rows):
+    agentcap = f"'{sys.executable}' -c 'import sys; from pytest_agentcap.cli import main; sys.exit(main())'"
+    command = (
+        f"cat {rows} | {agentcap} extract -s schema.json | {agentcap} grade -g grader.py | {agentcap} format -f csv"
+    )
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    table = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [(row["id"], row["pass"], row["score"]) for row in table] == [
+        ("messages", "true", "1.000"), ("turns", "false", "0.000"), ("crash", "", ""),
+    ]  # fmt: skip
+
+
+def test_markdown_fences_hold_what_is_in_them(write_rows, capture_of, capsys):
+    name = write_rows("r.jsonl", capture_of("a", 0.25, output="```\ncode\n```"), capture_of("b", verdict="infra"))
+    assert main(["format", name, "-f", "markdown"]) == 0
+    told = capsys.readouterr().out
+    assert "````\n```\ncode\n```\n````" in told
+    assert "- **Pass rate**: 0/1 (0.0%)" in told
+    assert "**Verdict**: infra" in told
+
+
+def test_each_trial_is_a_line(write_rows, trials_of, capsys):
+    assert main(["format", write_rows("t.jsonl", trials_of("a", True, None)), "-f", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        '"a","q a","","o",false,100,true,1.000,"",1',
+        '"a","q a","","o",false,100,,,,2',
+    ]
+
+
+def test_nothing_on_standard_input_is_an_error(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert main(["format"]) == 2
+    assert "standard input: holds no result" in capsys.readouterr().err
+
+
+def test_a_summary_shows_files_in_short(write_rows, capture_of, capsys):
+    content = "\n".join(f"line {n} {'y' * 40}" for n in range(30))
+    step = {"type": "tool_call", "name": "Write", "status": "completed", "timestamp": 1, "duration": 7,
+            "input": {"file_path": "a.py", "content": content}}  # fmt: skip
+    name = write_rows("r.jsonl", capture_of("a", 1.0, trajectory=[step], metadata={"o": {"x": 1}}))
+    assert main(["summarize", name, "-m"]) == 0
+    told = capsys.readouterr().out
+    assert "1. [TOOL:Write] -> completed (7ms) [→a-step-1]\n   File: a.py (" in told
+    assert "// ... 18 lines omitted ..." in told
+    assert '**Metadata:** o={"x": 1}' in told
+    assert main(["summarize", name]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row == {"id": "a", "input": "q a", "output": "o", "toolCalls": ["Write"], "duration": 1000}
+
+
+def test_a_reference_that_fails_its_grader_fails_the_corpus(write_rows, capsys):
+    Path("grader.py").write_text(GRADER)
+    names = {"ok": "oh yes", "bad": "no", "crash": "boom"}
+    corpus = [{"id": name, "input": "q", "hint": "yes", "reference": text} for name, text in names.items()]
+    name = write_rows("p.jsonl", *corpus, {"id": "none", "input": "q"})
+    assert main(["validate-refs", name, "-g", "grader.py", "-o", "v.jsonl"]) == 1
+    ok, bad, crash = read("v.jsonl")
+    assert ok["graderResult"] == {key: ok[key] for key in ("pass", "score", "reasoning")}
+    assert [each["passes"] for each in (ok, bad, crash)] == [True, False, False]
+    assert (crash["input"], "pass" in crash, "cannot tell" in crash["reason"]) == ("q", False, True)
+    assert "Results: 1 passed, 2 failed" in capsys.readouterr().err
+
+
+def test_references_are_acted_out(write_rows, capsys):
+    Path("grader.py").write_text("def grade(cwd):\n    import os\n    return {'pass': 'made' in os.listdir(cwd)}\n")
+    name = write_rows(
+        "prompts.jsonl",
+        {"id": "makes", "input": "make it", "reference": "touch made"},
+        {"id": "makes-not", "input": "make it", "reference": "touch other"},
+    )
+    assert main(["validate-refs", name, "-g", "grader.py", "--run", "--sandbox", "host", "-o", "v.jsonl"]) == 1
+    makes, not_made = read("v.jsonl")
+    assert (makes["passes"], makes["run"]["verdict"]) == (True, "passed")
+    assert (not_made["passes"], not_made["run"]["verdict"]) == (False, "failed")
