@@ -18,6 +18,8 @@ from pytest_agentcap.commands import (
     export,
     extract,
     grade,
+    images,
+    inspect,
     ls,
     proxy,
     run,
@@ -28,9 +30,10 @@ from pytest_agentcap.commands import (
 )
 from pytest_agentcap.commands import format as format_
 from pytest_agentcap.commands.output import complain
+from pytest_agentcap.sandbox.base import SandboxError
 
 ON_RESULTS = (extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas)
-COMMANDS = (run, ls, show, export, *ON_RESULTS, proxy, agents, corpora)
+COMMANDS = (run, ls, inspect, show, export, *ON_RESULTS, proxy, agents, images, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 
@@ -50,10 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BROKEN_PIPE
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, SandboxError) as error:
         complain(str(error))
         return 2
     return status
+
+
+def inspect_main() -> int:
+    """Run `agentcap inspect` under agentcap's own name for it, `agentcap-inspect`."""
+    return main(["inspect", *sys.argv[1:]])
 
 
 def _parser() -> argparse.ArgumentParser:

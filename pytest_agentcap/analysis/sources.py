@@ -12,7 +12,7 @@ from typing import Any, Literal
 from msgspec import to_builtins
 
 from pytest_agentcap.analysis.trials import trial_rows
-from pytest_agentcap.conversation.places import HUB, open_parquets
+from pytest_agentcap.conversation.files import HUB, find_files
 from pytest_agentcap.conversation.session import Conversation
 from pytest_agentcap.conversation.sources import Faults, read_parquet, read_run_directory
 from pytest_agentcap.formats.eval_files import Record, ResultsError, check_unique, read_records
@@ -108,9 +108,9 @@ def _read_sessions(target: str, faults: Faults) -> list[CaptureResult] | None:
 
 
 def _conversations(target: str, faults: Faults) -> Iterator[Conversation]:
-    for file in open_parquets(target):
-        with closing(file):
-            yield from read_parquet(target, faults, latest=True, opened=file)
+    for file in find_files(target):
+        with closing(file.open()) as opened:
+            yield from read_parquet(file.name, faults, latest=True, opened=opened)
 
 
 def _rows_of_run(run: RunDirectory, faults: Faults) -> list[CaptureResult]:

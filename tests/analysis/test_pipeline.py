@@ -15,7 +15,8 @@ import pytest
 from pytest_agentcap.cli import main
 
 SCHEMA = {
-    "version": 1, "name": "fake", "command": ["fake"], "sessionMode": "stream", "prompt": {}, "output": {"flag": "", "value": ""},
+    "version": 1, "name": "fake", "command": ["fake"], "sessionMode": "stream",
+    "prompt": {}, "output": {"flag": "", "value": ""},
     "outputEvents": [
         {"match": {"path": "$.type", "value": "text"}, "emitAs": "message", "extract": {"content": "$.text"}},
         {"match": {"path": "$.type", "value": "tool"}, "emitAs": "tool_call",
