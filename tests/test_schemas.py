@@ -108,6 +108,7 @@ def test_the_files_of_a_run_and_what_is_made_of_them_are_valid(project, monkeypa
         project.capture(corpus.name, "--grader", "g.py", "--trials", trials).assert_outcomes(passed=2 * int(trials))
     one, two = (str(run) for run in project.runs())
     monkeypatch.chdir(project.path)
+    capsys.readouterr()
     for run in (one, two):
         check("RunManifest", json.loads(Path(run, "run.json").read_bytes()))
         for pattern, name in (("results/*", "SessionResult"), ("captures/*.request.json", "CaptureRequest"),

@@ -65,9 +65,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _label(value: str) -> tuple[str, str]:
-    """Take `LABEL:PATH` apart; a colon at the first two places is a drive's, `hf://` a scheme's."""
-    label, colon, path = value.partition(":")
-    if colon and len(label) > 1 and not path.startswith("//"):
+    """Take `LABEL:PATH` apart; a file's own name may have a colon, and `hf://` is a scheme's."""
+    label, _, path = value.partition(":")
+    if label and path and not path.startswith("//") and not Path(value).exists():
         return label, path
     return Path(value).stem or value, value
 

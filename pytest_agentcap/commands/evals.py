@@ -7,11 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from msgspec import to_builtins
-
 from pytest_agentcap.commands.output import complain
 from pytest_agentcap.conversation.sources import Faults
-from pytest_agentcap.formats.lines import json_line
 from pytest_agentcap.runs.layout import write_whole
 from pytest_agentcap.text import printable
 
@@ -40,6 +37,10 @@ def emit(text: str, output: Path | None) -> None:
 
 def row_line(row: Any) -> str:
     """Write a row as one line of JSON, without the line's end."""
+    from msgspec import to_builtins
+
+    from pytest_agentcap.formats.lines import json_line
+
     return json_line("", to_builtins(row)).data.decode().removesuffix("\n")
 
 
