@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import textwrap
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run_forked
 from hypothesis import settings
 
 # Where everything must be there, examples are the same at every run: a failure is a change of the code.
@@ -95,8 +98,14 @@ class Project:
         self.write("agents/shell/call.py", CALL)
 
     def pytest(self, *args: str) -> pytest.RunResult:
+        began = time.perf_counter()
         # Without the autoloading of whatever else is installed: hypothesis alone takes a second to start.
-        return self._pytester.runpytest_subprocess("-p", "agentcap", "-p", "xdist", *args, timeout=120)
+        words = [f"--basetemp={self.path / 'runpytest-0'}", "-p", "agentcap", "-p", "xdist", *args]
+        done = run_forked(pytest.main, words, self.path, os.environ)
+        sys.stdout.write(done.stdout)
+        sys.stderr.write(done.stderr)
+        outlines, errlines = done.stdout.splitlines(), done.stderr.splitlines()
+        return pytest.RunResult(done.returncode, outlines, errlines, time.perf_counter() - began)
 
     def capture(self, *args: str) -> pytest.RunResult:
         return self.pytest(*LOOP, *args)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run_forked
 from huggingface_hub import HfApi
 from local_hub import WRITER, LocalHub
 from secret_rule import DEAD, LIVE, write_config
 
+from pytest_agentcap.cli import main
 from pytest_agentcap.publish.remote import Hub
 from pytest_agentcap.publish.scanners import Kingfisher as Scanner
 from pytest_agentcap.runs.layout import RunDirectory
@@ -46,33 +49,43 @@ def agentcap(project):
     """Run `agentcap` in the project, as a process; keywords are environment variables."""
 
     def run(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", "from pytest_agentcap.cli import main; raise SystemExit(main())", *args],
-            cwd=project.path,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
+        return run_forked(main, args, project.path, {**os.environ, **environment})
 
     return run
 
 
-@pytest.fixture
-def record(project, http_upstream):
-    """Run tasks of the shell agent against a model server of our own; return the run."""
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where runs are kept that were recorded once; tests get copies."""
+    return tmp_path_factory.mktemp("recorded")
 
-    def run(*tasks: dict, **options: str) -> RunDirectory:
+
+@pytest.fixture
+def record(project, http_upstream, recorded: Path):
+    """Run tasks of the shell agent against a model server of our own; return the run."""
+    history: list[Any] = []
+
+    def capture(told: list[str]) -> Path:
         before = set(project.runs())
-        project.write_shell_agent()
-        project.write_jsonl(*tasks)
-        told = [word for name, value in options.items() for word in (f"--{name}", value)]
         with http_upstream(lambda path: (200, json.dumps(ANSWER).encode())) as upstream:
             project.pytest(
                 "--agent", "shell", "--sandbox", "host", "--model", "org/m", "--upstream", upstream.url, *told
             )
         [new] = set(project.runs()) - before
-        return RunDirectory(Path(new))
+        return Path(new)
+
+    def run(*tasks: dict, **options: str) -> RunDirectory:
+        # A run's name has the second in it and the runs beside it: what came before it in this test is part of the key.
+        history.append([tasks, options])
+        kept = recorded / hashlib.sha256(json.dumps(history).encode()).hexdigest()
+        project.write_shell_agent()
+        project.write_jsonl(*tasks)
+        if not kept.exists():
+            new = capture([word for name, value in options.items() for word in (f"--{name}", value)])
+            shutil.copytree(new, kept / new.name)
+            return RunDirectory(new)
+        [old] = kept.iterdir()
+        return RunDirectory(Path(shutil.copytree(old, project.path / ".agentcap" / old.name)))
 
     return run
 
