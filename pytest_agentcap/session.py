@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_agentcap.agents.commands import variables_of
 from pytest_agentcap.agents.driver import Scene, driver_of
@@ -24,6 +24,8 @@ from pytest_agentcap.runs.results import SessionResult, TurnResult, save_result
 from pytest_agentcap.sandbox.base import Command, SandboxError
 from pytest_agentcap.sandbox.patch import Baseline, Patch, make_patch
 from pytest_agentcap.tally import UNCOUNTED, Tally, total_tokens
+from pytest_agentcap.telemetry.session import derived_telemetry
+from pytest_agentcap.telemetry.stored import plain_telemetry
 from pytest_agentcap.turns import Stage, prompt_of, run_turn
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class AgentSession:
         self._baseline = Baseline(None)
         self._patch: Patch | None = None
         self._tally = UNCOUNTED
+        self._telemetry: dict[str, Any] | None = None
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -145,6 +148,8 @@ class AgentSession:
                 self._infra = self._infra or f"captures cannot be written: {error}"
             self._tally = Tally.of(self.plan.run, [call.rid for call in self.calls], self.plan.model)
             self._notes += [self._tally.note] if self._tally.note else []
+            rids = [call.rid for call in self.calls]
+            self._telemetry = plain_telemetry(derived_telemetry(self.plan.run, rids))
 
     def close(self) -> None:
         """Stop, save and remove the sandbox whatever happened; a turn that was broken off makes it `infra`."""
@@ -314,6 +319,7 @@ class AgentSession:
             graders=tuple(asdict(each) for each in self._graders),
             patch=str(plan.run.patch(plan.claim.session).relative_to(plan.run.path)) if self._patch else None,
             changed_files=self._patch.files if self._patch else None,
+            telemetry=self._telemetry,
             notes=(*self._notes, *(f"forwarded, not recorded: {each}" for each in self._forwarded())),
         )
         try:

@@ -14,6 +14,7 @@ from pytest_agentcap.runs.captures import Capture, CaptureError, read_head
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.manifest import read_manifest
 from pytest_agentcap.runs.order import order_calls, results_by_session
+from pytest_agentcap.runs.telemetry import call_telemetry
 
 _KEYS = ("run_id", "corpus", "task_id", "trial", "attempt", "session")
 _OF_RUN = ("agent", "agent_version", "model", "provider", "label")
@@ -72,7 +73,9 @@ def _read_captures(
         try:
             capture = Capture(rid, run.captures)
             result = results.get(str(capture.request.head.get("session")), {})
-            record = record_of_capture(capture, of_run | {name: result[name] for name in _OF_RESULT if name in result})
+            known = of_run | {name: result[name] for name in _OF_RESULT if name in result}
+            known["telemetry"] = call_telemetry(result, rid, capture.request.head.get("turn"))
+            record = record_of_capture(capture, known)
         except (CaptureError, OSError) as error:
             faults.add(str(error))
         else:

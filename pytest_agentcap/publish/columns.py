@@ -63,4 +63,5 @@ COLUMNS = (
     Column("response_headers", _TEXT, "the same"),
     Column("chunk_ms", pa.list_(_FLOAT), "when each piece of the response arrived"),
     Column("redacted", _INT, "replacements in both files"),
+    Column("telemetry", _TEXT, "JSON: the model step, its tool spans, and what its turn and session used"),
 )

@@ -15,6 +15,7 @@ from pytest_agentcap.publish.schema import BODIES, SCHEMA, fit
 from pytest_agentcap.runs.captures import CaptureError, Half, read_half
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.masking import Mask
+from pytest_agentcap.runs.telemetry import call_telemetry
 
 _PROMPT_CHARS = 200
 
@@ -84,6 +85,7 @@ class RunFacts:
             "run_id": self.run.id,
             "agent": head.get("agent") or result.get("agent") or manifest.get("agent"),
             "request_headers": _json_or_none(head.get("request_headers")),
+            "telemetry": call_telemetry(result, rid, head.get("turn")),
         }
 
     def _model(self, request: Half) -> str:

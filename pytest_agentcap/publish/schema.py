@@ -14,7 +14,7 @@ SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
 BODIES = frozenset({"request", "response"})
 
 # Texts that repeat over many rows. Statistics of bodies would copy megabytes into the footer and serve no query.
-_LARGE = BODIES | {"request_headers", "response_headers", "chunk_ms"}
+_LARGE = BODIES | {"request_headers", "response_headers", "chunk_ms", "telemetry"}
 DICTIONARY_COLUMNS = [f.name for f in SCHEMA if f.type == _TEXT and f.name not in _LARGE | {"request_id"}]
 STATISTICS_COLUMNS = [f.name for f in SCHEMA if f.name not in _LARGE]
 

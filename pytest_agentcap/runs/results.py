@@ -69,6 +69,7 @@ class SessionResult:
     graders: tuple[dict[str, Any], ...] = field(default=())
     patch: str | None = None
     changed_files: int | None = None
+    telemetry: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     hint: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)

@@ -25,7 +25,7 @@ upstream_url label run_id
 ADDED_COLUMNS = """
 agent agent_version corpus session trial attempt call_index api path query stream status_code complete error
 started_at_ns first_byte_ms duration_ms request_bytes response_bytes prompt_tokens completion_tokens verdict
-request_headers response_headers chunk_ms redacted
+request_headers response_headers chunk_ms redacted telemetry
 """
 EMPTY_FOLDER = {"run.json", "captures", "sessions", "results"}
 
@@ -115,6 +115,7 @@ def test_a_row_holds_all_that_is_known_of_its_call(run):
         "request_bytes": len(request), "response_bytes": len(response), "prompt_tokens": 5, "completion_tokens": 7,
         "verdict": "passed", "request_headers": '[["user-agent","pi"]]',
         "response_headers": '[["content-type","application/json"]]', "chunk_ms": [1.5, 2.0], "redacted": 0,
+        "telemetry": None,
     }  # fmt: skip
 
 
@@ -249,7 +250,7 @@ def test_columns_are_encoded_for_what_they_hold(run):
     columns = {group.column(n).path_in_schema.partition(".")[0]: group.column(n) for n in range(group.num_columns)}
     assert {column.compression for column in columns.values()} == {"ZSTD"}
     assert all(column.has_offset_index for column in columns.values())
-    large = {"request", "response", "request_headers", "response_headers", "chunk_ms"}
+    large = {"request", "response", "request_headers", "response_headers", "chunk_ms", "telemetry"}
     assert {name for name, column in columns.items() if not column.is_stats_set} == large
     assert "RLE_DICTIONARY" in columns["task_id"].encodings
     assert not any("DICTIONARY" in encoding for name in large for encoding in columns[name].encodings)
