@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +15,9 @@ from pytest_agentcap.agents.arguments import longest_prompt
 from pytest_agentcap.agents.find import find_agent
 from pytest_agentcap.corpus.reader import CorpusError, is_corpus_name, read_corpus
 from pytest_agentcap.corpus.task import Task
+from pytest_agentcap.distributed import ASSIGNMENT
 from pytest_agentcap.fixtures import SETTINGS
+from pytest_agentcap.joining import Standing
 
 _READABLE = (".txt", ".jsonl")
 
@@ -68,12 +72,24 @@ def _read_tasks(path: Path, config: pytest.Config) -> tuple[Task, ...]:
     Raises CorpusError.
     """
     tasks = read_corpus(path, root=config.rootpath)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    tasks = tuple(replace(task, corpus_hash=digest) for task in tasks)
+    _check_unchanged(tasks[0], config)
     for name in config.stash[SETTINGS].agents:
         agent = find_agent(name, config.rootpath)
         most = longest_prompt(agent)
         if most is not None:
             _check_lengths(tasks, agent.name, most)
     return tasks
+
+
+def _check_unchanged(task: Task, config: pytest.Config) -> None:
+    assignment = config.stash.get(ASSIGNMENT, None)
+    changed = (
+        Standing.read(assignment.state.folder).changed_corpus(task.source, task.corpus_hash) if assignment else None
+    )
+    if changed:
+        raise CorpusError(changed)
 
 
 def _check_lengths(tasks: Iterable[Task], agent: str, most: int) -> None:

@@ -18,9 +18,20 @@ import pytest
 from pytest_agentcap import __version__
 from pytest_agentcap.agents.find import chosen_agent
 from pytest_agentcap.agents.spec import AgentSpec
-from pytest_agentcap.credentials import Key, keys_of, secret_values
+from pytest_agentcap.credentials import Key, keys_of, known_secrets, secret_values
 from pytest_agentcap.distributed import Assignment, run_key
+from pytest_agentcap.joining import (
+    Existing,
+    JoinError,
+    Standing,
+    describe_run,
+    invocation_of,
+    match_runs,
+    repeatable,
+    take,
+)
 from pytest_agentcap.options import ModelTarget, Settings
+from pytest_agentcap.pins import Pins, pins_of
 from pytest_agentcap.preflight import PreflightError, check_folders, check_push, check_sandboxes, check_upstream
 from pytest_agentcap.runs.layout import RunDirectory, create_run, workspace_folder
 from pytest_agentcap.runs.manifest import Manifest
@@ -53,10 +64,13 @@ class Controller:
     settings: Settings
     agents: tuple[AgentSpec, ...]
     keys: tuple[Key | None, ...]
+    command: tuple[str, ...] = ()
     state: OwnerState | None = None
     service: PodmanService | None = None
     manifests: dict[str, Manifest] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
+    standing: Standing = field(default_factory=Standing)
+    told: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, settings: Settings, config: pytest.Config) -> Controller:
@@ -65,7 +79,8 @@ class Controller:
         Raises AgentError or KeyMissing.
         """
         agents = tuple(chosen_agent(name, settings, config.rootpath) for name in settings.agents)
-        return cls(settings, agents, keys_of(settings))
+        keys = keys_of(settings)
+        return cls(settings, agents, keys, repeatable(config.invocation_params.args, known_secrets(*keys)))
 
     @property
     def upstreams(self) -> dict[tuple[str, Key | None], None]:
@@ -90,12 +105,8 @@ class Controller:
                 check_push(self.settings, upstream)
             uri = self._start_podman(say)
             check_sandboxes(self.settings, self.agents, uri, self.state, say)
-            runs = {
-                run_key(agent.key, target.key): str(self._make_run(agent, target).path)
-                for agent in self.agents
-                for target in self.settings.targets
-            }
-        except (PreflightError, SandboxError, OSError) as error:
+            runs = {key: str(run.path) for key, run in self._open_runs().items()}
+        except (PreflightError, SandboxError, JoinError, OSError, ValueError) as error:
             lines = [str(error), *self._missing(error)]
             raise pytest.UsageError("\n".join(f"agentcap: {line}" for line in lines)) from error
         return Assignment(self.state.id, runs, uri)
@@ -164,7 +175,37 @@ class Controller:
 
         return missing_parts(Host.current(), self.settings.network)
 
-    def _make_run(self, agent: AgentSpec, target: ModelTarget) -> RunDirectory:
+    def _open_runs(self) -> dict[str, RunDirectory]:
+        """Return the run of each agent and model, by run key: one that sessions are added to, or a new one."""
+        settings, folder = self.settings, workspace_folder().absolute()
+        option, named = settings.joining
+        cells = {
+            run_key(agent.key, target.key): (agent, target) for agent in self.agents for target in settings.targets
+        }
+        wanted = {key: pins_of(settings, agent, target) for key, (agent, target) in cells.items()}
+        joined = match_runs(option, named, folder, wanted, force=settings.force)
+        for existing in joined.values():
+            self._join(option, existing)
+        invocation = invocation_of(joined)
+        self.standing = Standing.of(
+            [existing.run for existing in joined.values()], deselect=bool(settings.resume), check=not settings.force
+        )
+        if joined:
+            assert self.state is not None
+            self.standing.write(self.state.folder)
+        return {
+            key: joined[key].run if key in joined else self._make_run(*cell, wanted[key], invocation)
+            for key, cell in cells.items()
+        }
+
+    def _join(self, option: str, existing: Existing) -> None:
+        self.holds.append(take(option, existing.run, secret_values(self.settings, *self.keys)))
+        manifest = Manifest(existing.run, existing.continued())
+        manifest.update()
+        self.manifests[str(existing.run.path)] = manifest
+        self.told += describe_run(option, existing)
+
+    def _make_run(self, agent: AgentSpec, target: ModelTarget, pins: Pins, invocation: str) -> RunDirectory:
         provider = provider_of(target.upstream, target.id)
         # Absolute: tests change the working directory.
         run = create_run(workspace_folder().absolute(), agent.name, provider)
@@ -185,10 +226,13 @@ class Controller:
             "network": settings.network if settings.sandbox == "podman" else None,
             "created_at": int(time.time()),
             "python": sys.version.split()[0],
+            "invocation": invocation,
+            "command": list(self.command),
+            "pins": pins,
         }
         manifest = Manifest(run, facts)
         manifest.update()
-        self.manifests[run.id] = manifest
+        self.manifests[str(run.path)] = manifest
         self.holds.append(Hold.on(run))
         return run
 
@@ -245,6 +289,7 @@ def _remove_if_unused(run: RunDirectory) -> bool:
         return False
     for place in (run.captures, run.sessions, run.results):
         place.rmdir()
-    run.manifest.unlink()
+    run.manifest.unlink(missing_ok=True)
+    run.plan.unlink(missing_ok=True)
     run.path.rmdir()
     return True

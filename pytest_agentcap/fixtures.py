@@ -245,6 +245,7 @@ def agent_session(
         workspace=_workspace_of(workspace_source, state, request),
         options=sandbox_options,
         label=_target.label or settings.label,
+        grader_hashes=_grader_hashes(grader, state, request),
     )
     live = LiveStatus(state.folder)
     scripted = _capturing.scripted(_target)
@@ -297,14 +298,28 @@ def _workspace_of(source: Path | str | None, state: OwnerState, request: pytest.
         pytest.fail(str(error), pytrace=False)
 
 
+def _grader_hashes(own: GraderFiles, state: OwnerState, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return the hashes of the corpus's own graders; others than a run's earlier ones are refused."""
+    from pytest_agentcap.joining import Standing
+    from pytest_agentcap.pins import file_hashes
+
+    hashes = file_hashes(request.node.path.parent / value for value in _listed(own))
+    if changed := Standing.read(state.folder).changed_grader(hashes):
+        pytest.fail(changed, pytrace=False)
+    return hashes
+
+
+def _listed(own: GraderFiles) -> list[str | Path]:
+    return [own] if isinstance(own, str | Path) else list(own or ())
+
+
 def _load_graders(own: GraderFiles, settings: Settings, request: pytest.FixtureRequest) -> tuple[Grader, ...]:
     from pytest_agentcap.grading.base import GraderError
     from pytest_agentcap.grading.find import load_grader
 
-    beside = [own] if isinstance(own, str | Path) else list(own or ())
     try:
         return tuple(
-            [load_grader(value, base=request.node.path.parent) for value in beside]
+            [load_grader(value, base=request.node.path.parent) for value in _listed(own)]
             + [load_grader(value, base=request.config.invocation_params.dir) for value in settings.graders]
         )
     except GraderError as error:

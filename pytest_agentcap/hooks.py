@@ -99,6 +99,9 @@ class ControllerHooks:
         if self._line:
             self._line.stop()
         self._finished = self._controller.finish(self._say)
+        if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._controller.standing.deselected:
+            # Nothing was left to do, which is what --resume is for.
+            session.exitstatus = pytest.ExitCode.OK
         if self._controller.settings.push and any(done.parquet for done in self._finished):
             failed = f"not pushed: {self._broken}" if self._broken else None
             self._pushed.failed = failed or self._controller.push(self._finished, self._pushed.lines.append)

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from pytest_agentcap.agents.find import agent_stem
+from pytest_agentcap.agents.find import agent_stem, chosen_agent
 from pytest_agentcap.collector import Corpus, corpus_of_folder
 from pytest_agentcap.corpus.task import Task
+from pytest_agentcap.distributed import ASSIGNMENT, Assignment
+from pytest_agentcap.joining import Standing
 from pytest_agentcap.options import Settings
+from pytest_agentcap.runs.attempts import add_to_plan
+from pytest_agentcap.runs.layout import RunDirectory
 
 _OURS = frozenset({"agent_session", "agent_sandbox", "capture_run"})
 
@@ -73,12 +77,33 @@ class Selection:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]):  # type: ignore[no-untyped-def]
         result = yield
         if self._settings.limit or self._settings.sample:
-            kept = self._chosen(items)
-            dropped = [item for item in items if id(item) not in kept]
-            if dropped:
-                config.hook.pytest_deselected(items=dropped)
-                items[:] = [item for item in items if id(item) in kept]
+            _keep(config, items, self._chosen(items))
+        assignment = config.stash.get(ASSIGNMENT, None)
+        standing = Standing.read(assignment.state.folder).deselected if self._settings.resume and assignment else ()
+        if standing:
+            # Last, so that --limit and --sample choose what they chose before.
+            _keep(config, items, {id(item) for item in items if item.nodeid not in standing})
         return result
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Note in each run which sessions it is to have: they may never begin."""
+        assignment = session.config.stash.get(ASSIGNMENT, None)
+        if assignment is not None:
+            for run, nodeids in self._planned(session.config, session.items, assignment).items():
+                add_to_plan(run, nodeids)
+
+    def _planned(
+        self, config: pytest.Config, items: Iterable[pytest.Item], assignment: Assignment
+    ) -> dict[RunDirectory, list[str]]:
+        """Return the node ids of the tests that begin a session, by the run that it belongs to."""
+        keys = {name: chosen_agent(name, self._settings, config.rootpath).key for name in self._settings.agents}
+        planned: dict[RunDirectory, list[str]] = {}
+        for item in items:
+            chosen = item.callspec.params if hasattr(item, "callspec") else {}
+            if "agent_session" in getattr(item, "fixturenames", ()) and {"agent", "_target"} <= chosen.keys():
+                run = assignment.run(keys[chosen["agent"]], chosen["_target"].key)
+                planned.setdefault(run, []).append(item.nodeid)
+        return planned
 
     def _chosen(self, items: list[pytest.Item]) -> set[int]:
         tasks: dict[str, list[str]] = {}
@@ -96,6 +121,13 @@ class Selection:
             return ids[: self._settings.limit]
         size = min(self._settings.sample or len(ids), len(ids))
         return random.Random(f"{self._settings.seed}/{corpus}").sample(ids, size)
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], kept: set[int]) -> None:
+    dropped = [item for item in items if id(item) not in kept]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if id(item) in kept]
 
 
 def _task_of(item: pytest.Item) -> Task | None:

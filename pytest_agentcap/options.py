@@ -180,6 +180,10 @@ OPTIONS = (
     Option("grader", "a Python file that defines grade, or an executable", metavar="PATH", repeatable=True),
     Option("mcp", "a file of mcpServers for the agents that can take them", metavar="FILE"),
     Option("label", "text stored with every capture", metavar="TEXT"),
+    Option("into", "add sessions to this run, as higher attempts of those it has", metavar="RUN", repeatable=True),
+    Option("resume", "go on with this run: run what does not stand in it", metavar="RUN", repeatable=True),
+    Option("force", "let --into and --resume add to a run that was made with something else", flag=True),
+    Option("retry-infra", "how often a session that the infrastructure broke is tried again (default 0)", _count, "N"),
     Option("push", "publish captures and traces at the end of the session", _destination, "OWNER/BASE"),
     Option("public", "make new repositories of --push public (default: private)", flag=True),
     Option("license", "the licence of datasets that --push makes", metavar="ID"),
@@ -245,6 +249,10 @@ class Settings:
     graders: tuple[str, ...]
     mcp: Path | None
     label: str | None
+    into: tuple[str, ...]
+    resume: tuple[str, ...]
+    force: bool
+    retry_infra: int
     push: str | None
     public: bool
     license_id: str | None
@@ -274,6 +282,8 @@ class Settings:
             targets = tuple(ModelTarget(each, upstream or SCRIPTED) for each in models or (SCRIPTED,))
         if given["limit"] and given["sample"]:
             raise pytest.UsageError("--limit and --sample exclude each other: give one")
+        if given["into"] and given["resume"]:
+            raise pytest.UsageError("--into and --resume exclude each other: --resume leaves out what stands")
         return cls(
             agents=tuple(dict.fromkeys(given["agent"] or ())),
             models=tuple(dict.fromkeys(target.id for target in targets)),
@@ -300,6 +310,10 @@ class Settings:
             graders=tuple(given["grader"] or ()),
             mcp=Path(given["mcp"]).absolute() if given["mcp"] else None,
             label=given["label"],
+            into=tuple(dict.fromkeys(given["into"] or ())),
+            resume=tuple(dict.fromkeys(given["resume"] or ())),
+            force=bool(given["force"]),
+            retry_infra=given["retry-infra"] or 0,
             push=given["push"],
             public=bool(given["public"]),
             license_id=given["license"],
@@ -310,6 +324,11 @@ class Settings:
             mask=not given["no-mask"],
             debug=bool(given["debug"]),
         )
+
+    @property
+    def joining(self) -> tuple[str, tuple[str, ...]]:
+        """Return the option that names runs to add sessions to, and the runs, of which there may be none."""
+        return ("--resume", self.resume) if self.resume else ("--into", self.into)
 
     @property
     def model_names(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,7 @@ class SessionPlan:
     workspace: Workspace | None
     options: SandboxOptions
     label: str | None
+    grader_hashes: Mapping[str, str] = field(default_factory=dict)
     claim: Claim = UNCLAIMED
 
     def claimed(self) -> SessionPlan:
@@ -105,6 +106,8 @@ class SessionPlan:
             "prompt": self.task.prompt,
             "hint": self.task.hint,
             "metadata": dict(self.task.metadata),
+            "corpus_hash": self.task.corpus_hash,
+            "grader_hashes": dict(self.grader_hashes),
         }
 
     def timeout_s(self, task: Task) -> float:

@@ -50,6 +50,10 @@ def _register(config: pytest.Config, settings: Settings) -> None:
     from pytest_agentcap.matrix import Selection
 
     config.pluginmanager.register(Selection(settings), "agentcap-selection")
+    if settings.retry_infra:
+        from pytest_agentcap.retrying import InfraRetry
+
+        config.pluginmanager.register(InfraRetry(settings.retry_infra), "agentcap-retry")
     if is_worker(config):
         from pytest_agentcap.ordering import GroupTeller
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_agentcap.options import SCRIPTED, Settings
+from pytest_agentcap.runs.order import last_attempts
 
 if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
@@ -35,6 +36,7 @@ def header(controller: Controller, taken: Sequence[str]) -> list[str]:
         lines.append("agentcap: sandbox host: agents run on this machine, in a temporary home, with no isolation")
     else:
         lines.append(f"agentcap: sandbox podman, network {settings.network} ({_reach(settings.network)})")
+    lines += controller.told
     if taken:
         names = ", ".join(f"{name} (use --agentcap-{name[2:]})" for name in taken)
         lines.append(f"agentcap: taken by another plugin or a conftest.py: {names}")
@@ -88,6 +90,7 @@ def describe(report: pytest.TestReport, session: AgentSession) -> None:
         "model": plan.model,
         "task": plan.task.id,
         "trial": plan.trial,
+        "attempt": plan.claim.attempt,
         "turns": len(outcome.turns),
         "calls": len(outcome.calls),
         "prompt_tokens": outcome.prompt_tokens,
@@ -104,7 +107,7 @@ def summary_table(finished: Sequence[FinishedRun]) -> list[str]:
     """Return the table of runs: agent, model, tasks, calls, tokens, verdicts."""
     rows = [("agent", "model", "tasks", "sessions", "calls", "tokens in", "tokens out", "verdicts")]
     for done in finished:
-        results = done.results
+        results = last_attempts(done.results)
         if not results:
             continue
         first = results[0]
@@ -160,6 +163,9 @@ def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun], p
     write("")
     for model, calls in sorted(_other_calls(finished).items()):
         write(f"captured, not counted above: {_counted(calls, 'call')} to {model}")
+    earlier = sum(len(done.results) - len(last_attempts(done.results)) for done in finished)
+    if earlier:
+        write(f"kept, not counted above: {_counted(earlier, 'earlier attempt')}")
     for done in finished:
         write(f"run      {_shown(done.run.path)}")
         write(f"parquet  {_shown(done.parquet) if done.parquet else _no_parquet(done)}")
@@ -179,7 +185,7 @@ def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun], p
     write(f"look at it with: {_program()} show {_shown(finished[-1].run.path)}")
 
 
-def _own_calls(result: dict[str, Any]) -> int:
+def _own_calls(result: Mapping[str, Any]) -> int:
     """Return the calls to the task's model; all of them where nobody could tell them apart."""
     own = result.get("models", {}).get(result["model"])
     return int(own["calls"] if own else result["calls"])
@@ -187,7 +193,7 @@ def _own_calls(result: dict[str, Any]) -> int:
 
 def _other_calls(finished: Sequence[FinishedRun]) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for result in (each for done in finished for each in done.results):
+    for result in (each for done in finished for each in last_attempts(done.results)):
         others = {name: use["calls"] for name, use in result.get("models", {}).items() if name != result["model"]}
         counts.update(others)
     return counts
@@ -214,7 +220,7 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def _sum(results: Sequence[dict[str, Any]], key: str) -> str:
+def _sum(results: Sequence[Mapping[str, Any]], key: str) -> str:
     counted = [result[key] for result in results if result[key] is not None]
     return str(sum(counted)) if counted else "-"
 

@@ -40,4 +40,7 @@ def _run(args: argparse.Namespace) -> int:
         write_table([*header[:3], "PROVIDER", *header[3:], "UPSTREAM"] if args.long else header, rows)
         if not all(run.finished for run in runs):
             complain("* unfinished: still running, or ended before its session did")
+        for run in runs:
+            if run.command:
+                complain(f"{run.run_id}: {run.to_resume} sessions to run again or for the first time: {run.command}")
     return 0

@@ -13,6 +13,7 @@ class Task:
 
     `prompts` are the scripted turns; the first is the task's prompt. `references` are shell scripts, the n-th for the
     n-th prompt: what a correct agent could run. `index` is 1-based in its corpus; `source` is `file:line`.
+    `corpus_hash` is the SHA-256 of the corpus file.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Task:
     references: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float | None = None
+    corpus_hash: str | None = None
 
     @property
     def prompt(self) -> str:

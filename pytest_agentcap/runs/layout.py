@@ -29,6 +29,11 @@ class RunDirectory:
         return self.path / "run.json"
 
     @property
+    def plan(self) -> Path:
+        """Return where the tests are listed that are to have a session in this run."""
+        return self.path / "plan.json"
+
+    @property
     def captures(self) -> Path:
         return self.path / "captures"
 

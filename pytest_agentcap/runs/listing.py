@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_agentcap.runs.attempts import latest_attempts, read_plan, stands
 from pytest_agentcap.runs.captures import Capture, find_captures
 from pytest_agentcap.runs.layout import RunDirectory, find_runs
 from pytest_agentcap.runs.manifest import read_manifest
+from pytest_agentcap.runs.recovery import is_held
 from pytest_agentcap.runs.results import GOOD_VERDICTS
 
 _SHORT_RID = re.compile(r"[0-9a-f]{4,32}")
@@ -24,7 +27,9 @@ class TargetError(ValueError):
 class RunSummary:
     """Tell a run at a glance; `tasks` counts each task and trial once, by its last attempt.
 
-    `finished` is False when a session has no end yet, running or crashed. `fault` tells why its manifest is unreadable.
+    `finished` is False when a session has no end yet, running or crashed, or has not begun. `to_resume` counts the
+    sessions that --resume would run, `command` is the command that does, None while another pytest session is at work
+    in the run. `fault` tells why its manifest is unreadable.
     """
 
     run_id: str
@@ -38,6 +43,8 @@ class RunSummary:
     captures: int
     finished: bool
     fault: str | None = None
+    to_resume: int = 0
+    command: str | None = None
 
 
 def summarize_runs(folder: Path) -> Iterator[RunSummary]:
@@ -49,10 +56,13 @@ def summarize_runs(folder: Path) -> Iterator[RunSummary]:
 def summarize_run(run: RunDirectory) -> RunSummary:
     """Read a run's manifest and count its captures."""
     try:
-        manifest, fault = read_manifest(run), None
+        manifest, planned, fault = read_manifest(run), read_plan(run), None
     except (ValueError, OSError) as error:
-        manifest, fault = {}, str(error)
+        manifest, planned, fault = {}, frozenset(), str(error)
     tasks = _last_attempts(manifest.get("tasks"))
+    begun = latest_attempts(task for task in tasks if "nodeid" in task)
+    missing = planned - begun.keys()
+    left = len(missing) + sum(not stands(task) for task in begun.values())
     waiting = any(run.captures.glob("*.journal")) or any(_stands(task, manifest) is None for task in tasks)
     agent, model, provider, upstream = (_text(manifest.get(k)) for k in ("agent", "model", "provider", "upstream"))
     return RunSummary(
@@ -65,16 +75,24 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         tasks_ok=sum(_stands(task, manifest) is True for task in tasks),
         tasks=len(tasks),
         captures=sum(1 for _ in find_captures(run)),
-        finished=bool(tasks) and not waiting,
+        finished=bool(tasks) and not waiting and not missing,
         fault=fault,
+        to_resume=left,
+        command=_resume_command(run, manifest) if left and not is_held(run) else None,
     )
+
+
+def _resume_command(run: RunDirectory, manifest: dict[str, Any]) -> str | None:
+    """Return what was typed, and --resume with it; a key is not part of it."""
+    words = manifest.get("command")
+    return shlex.join(["pytest", *map(str, words), "--resume", run.id]) if isinstance(words, list) else None
 
 
 def _last_attempts(tasks: Any) -> list[dict[str, Any]]:
     last: dict[tuple[Any, ...], dict[str, Any]] = {}
     listed = [task for task in tasks if isinstance(task, dict)] if isinstance(tasks, list) else []
     for task in sorted(listed, key=lambda task: task.get("attempt") or 1):
-        last[(task.get("corpus"), task.get("task_id"), task.get("trial"))] = task
+        last[(task.get("corpus"), task.get("task_id"), task.get("trial"), task.get("nodeid"))] = task
     return list(last.values())
 
 

@@ -21,10 +21,11 @@ class CallOrder:
 
 
 def last_attempts(results: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return of each task and trial the result of the highest attempt, in the order they came."""
+    """Return of each test's task and trial the result of the highest attempt, in the order they came."""
     last: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for result in results:
-        key = (result.get("corpus"), result.get("task_id"), result.get("trial"))
+        # Two tests of a run may have the same task.
+        key = (result.get("corpus"), result.get("task_id"), result.get("trial"), result.get("nodeid"))
         if key not in last or _number(result.get("attempt"), 1) > _number(last[key].get("attempt"), 1):
             last[key] = result
     return list(last.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.manifest import Manifest, read_manifest
 from pytest_agentcap.runs.pairs import finish_journals
 from pytest_agentcap.runs.results import read_result, update_result
+
+_LOOKS = 5
+_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,20 @@ class Hold:
         descriptor = os.open(run.path, os.O_RDONLY)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         return cls(descriptor)
+
+    @classmethod
+    def at_once(cls, run: RunDirectory) -> Hold | None:
+        """Mark a run unless another controller has it; readers that look at the mark do so for a moment only."""
+        descriptor = os.open(run.path, os.O_RDONLY)
+        for _ in range(_LOOKS):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_LOOK_S)
+            else:
+                return cls(descriptor)
+        os.close(descriptor)
+        return None
 
     def release(self) -> None:
         os.close(self.descriptor)
