@@ -105,7 +105,6 @@ def test_what_stands_is_the_highest_attempt_that_ended_and_that_nothing_else_bro
         result("failed", verdict="failed"),
         result("broken", verdict="infra"),
         result("killed", verdict=None, ended_at=None),
-        result("budget", verdict="limit", run_limit=True),
         result("twice"),
         result("twice-a2", "twice", 2, verdict="infra"),
         result("mended", verdict="infra"),

@@ -75,7 +75,6 @@ class SessionResult:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     corpus_hash: str | None = None
     grader_hashes: Mapping[str, str] = field(default_factory=dict)
-    run_limit: bool = False
 
     @property
     def completed_turns(self) -> int:

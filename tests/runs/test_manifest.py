@@ -42,7 +42,7 @@ def test_a_manifest_has_the_names_that_agentcaps_readers_know(run):
         "session_id": "s-1",
         "completed_turns": 1,
         "turns": [{"turn": 1, "returncode": 0, "duration_s": 1.25}],
-        **{"nodeid": "n[a]", "ended_at": None, "run_limit": False},
+        **{"nodeid": "n[a]", "ended_at": None},
         "session": "a",
         "corpus": "c",
         "trial": 1,
