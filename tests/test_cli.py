@@ -115,6 +115,7 @@ def test_ls_json_is_for_scripts(run, capsys):
     assert told == {
         "run_id": "pi-local-1", "path": str(run.path), "agent": "pi", "model": "org/m", "provider": "local",
         "upstream": "http://u", "tasks_ok": 1, "tasks": 1, "captures": 1, "finished": True, "fault": None,
+        "to_resume": 0, "command": None,
     }  # fmt: skip
 
 

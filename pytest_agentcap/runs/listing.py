@@ -13,7 +13,6 @@ from pytest_agentcap.runs.attempts import latest_attempts, read_plan, stands
 from pytest_agentcap.runs.captures import Capture, find_captures
 from pytest_agentcap.runs.layout import RunDirectory, find_runs
 from pytest_agentcap.runs.manifest import read_manifest
-from pytest_agentcap.runs.recovery import is_held
 from pytest_agentcap.runs.results import GOOD_VERDICTS
 
 _SHORT_RID = re.compile(r"[0-9a-f]{4,32}")
@@ -78,13 +77,17 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         finished=bool(tasks) and not waiting and not missing,
         fault=fault,
         to_resume=left,
-        command=_resume_command(run, manifest) if left and not is_held(run) else None,
+        command=_resume_command(run, manifest) if left else None,
     )
 
 
 def _resume_command(run: RunDirectory, manifest: dict[str, Any]) -> str | None:
-    """Return what was typed, and --resume with it; a key is not part of it."""
+    """Return what was typed, and --resume with it, unless the run is being worked in; a key is not part of it."""
+    from pytest_agentcap.runs.recovery import is_held
+
     words = manifest.get("command")
+    if is_held(run):
+        return None
     return shlex.join(["pytest", *map(str, words), "--resume", run.id]) if isinstance(words, list) else None
 
 
