@@ -3,7 +3,7 @@ from __future__ import annotations
 HEAVY = ("pyarrow", "podman", "httpx", "starlette", "uvicorn", "uvloop", "huggingface_hub", "msgspec", "psutil")
 
 
-def test_an_unrelated_run_imports_nothing_heavy_and_is_not_touched(project):
+def test_an_unrelated_run_imports_nothing_heavy_and_is_not_touched(project, pytester):
     project.write_tasks("say hello", name="tests/data/tasks.txt")
     project.write(
         "tests/test_own.py",
@@ -19,7 +19,8 @@ def test_an_unrelated_run_imports_nothing_heavy_and_is_not_touched(project):
         """,
     )
     for options in ((), ("-n2",)):
-        result = project.pytest(*options)
+        # A process that begins with nothing imported, as a user's does.
+        result = pytester.runpytest_subprocess("-p", "agentcap", "-p", "xdist", *options)
         result.assert_outcomes(passed=1)
         assert result.ret == 0
         result.stdout.no_fnmatch_line("*agentcap:*")
