@@ -4,6 +4,7 @@ tests do. The standard library's fork server imports once for each worker; what 
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -64,6 +65,8 @@ def _run(
     output: Path,
     errors: Path,
 ) -> None:
+    # pytest collects garbage several times at its end: not what was there before it began.
+    gc.freeze()
     for number, path in ((1, output), (2, errors)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, number)
