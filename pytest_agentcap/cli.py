@@ -21,6 +21,7 @@ from pytest_agentcap.commands import (
     images,
     inspect,
     ls,
+    merge,
     proxy,
     run,
     schemas,
@@ -33,7 +34,7 @@ from pytest_agentcap.commands.output import complain
 from pytest_agentcap.sandbox.base import SandboxError
 
 ON_RESULTS = (extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas)
-COMMANDS = (run, ls, inspect, show, export, *ON_RESULTS, proxy, agents, images, corpora)
+COMMANDS = (run, ls, inspect, show, export, merge, *ON_RESULTS, proxy, agents, images, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 

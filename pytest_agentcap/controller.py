@@ -33,6 +33,7 @@ from pytest_agentcap.joining import (
 from pytest_agentcap.options import ModelTarget, Settings
 from pytest_agentcap.pins import Pins, pins_of
 from pytest_agentcap.preflight import PreflightError, check_folders, check_push, check_sandboxes, check_upstream
+from pytest_agentcap.runs.attempts import NONE_SELECTED, read_plan, read_selected
 from pytest_agentcap.runs.layout import RunDirectory, create_run, workspace_folder
 from pytest_agentcap.runs.manifest import Manifest
 from pytest_agentcap.runs.pairs import finish_journals
@@ -111,6 +112,17 @@ class Controller:
             raise pytest.UsageError("\n".join(f"agentcap: {line}" for line in lines)) from error
         return Assignment(self.state.id, runs, uri)
 
+    @property
+    def others_have_all(self) -> bool:
+        """Tell whether there are tests to run, and all of them are other shards'."""
+        return any((read_selected(manifest.run) or NONE_SELECTED).sessions for manifest in self.manifests.values())
+
+    def skipped(self, nodeid: str) -> None:
+        """Keep of a planned test that pytest skipped it: nothing is missing there."""
+        for manifest in self.manifests.values():
+            if nodeid in read_plan(manifest.run):
+                manifest.facts["skipped"] = sorted({nodeid, *manifest.facts.get("skipped", ())})
+
     def report(self) -> None:
         """Bring the manifests up to date; what cannot be read or written now, `finish` tries again and tells."""
         for manifest in self.manifests.values():
@@ -133,7 +145,7 @@ class Controller:
         settings = self.settings
         place = Destination.parse(str(settings.push))
         try:
-            options = PushOptions(settings.public, settings.license_id)
+            options = PushOptions(settings.public, settings.license_id, keep_card=settings.shard is not None)
             scan = GateOptions(settings.scan_strict, settings.redact, config=settings.scan_config)
             gate = SecretGate.open(scan, say) if settings.scan else None
             with warnings.catch_warnings():
@@ -149,7 +161,7 @@ class Controller:
         """Stop what `start` started, however far it came; after `finish` there is nothing left to do."""
         self._end(say)
         for manifest in self.manifests.values():
-            _remove_if_unused(manifest.run)
+            _remove_if_unused(manifest)
         while self.holds:
             self.holds.pop().release()
 
@@ -208,8 +220,10 @@ class Controller:
     def _make_run(self, agent: AgentSpec, target: ModelTarget, pins: Pins, invocation: str) -> RunDirectory:
         provider = provider_of(target.upstream, target.id)
         # Absolute: tests change the working directory.
-        run = create_run(workspace_folder().absolute(), agent.name, provider)
         settings = self.settings
+        run = create_run(
+            workspace_folder().absolute(), agent.name, provider, shard=str(settings.shard) if settings.shard else None
+        )
         facts = {
             "agent": agent.name,
             "model": target.id,
@@ -222,6 +236,7 @@ class Controller:
             "agent_version": agent.version,
             "agentcap_version": __version__,
             "trials": settings.trials,
+            **({"shard": str(settings.shard)} if settings.shard else {}),
             "sandbox": settings.sandbox,
             "network": settings.network if settings.sandbox == "podman" else None,
             "created_at": int(time.time()),
@@ -253,7 +268,7 @@ class Controller:
 
 def _finish_run(manifest: Manifest, secrets: tuple[str, ...]) -> FinishedRun | None:
     run = manifest.run
-    if _remove_if_unused(run):
+    if _remove_if_unused(manifest):
         return None
     done = FinishedRun(run)
     # Each step is worth having when another fails, whatever it fails of: the captures are there and can be exported.
@@ -281,11 +296,15 @@ def _export(done: FinishedRun) -> None:
     done.problems += [f"{done.run.id}: {error}" for error in report.errors]
 
 
-def _remove_if_unused(run: RunDirectory) -> bool:
-    """Remove a run that no session has claimed a place in; tell whether it is gone."""
+def _remove_if_unused(manifest: Manifest) -> bool:
+    """Remove a run that no session has claimed a place in; tell whether it is gone.
+
+    A shard's stays: its manifest tells what is missing, or that there was nothing to do.
+    """
+    run = manifest.run
     if not run.path.exists():
         return True
-    if any(run.results.iterdir()):
+    if any(run.results.iterdir()) or ("shard" in manifest.facts and run.plan.exists()):
         return False
     for place in (run.captures, run.sessions, run.results):
         place.rmdir()

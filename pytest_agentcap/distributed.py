@@ -31,6 +31,10 @@ class Assignment:
         return RunDirectory(Path(self.runs[run_key(agent, target)]))
 
     @property
+    def all_runs(self) -> list[RunDirectory]:
+        return [RunDirectory(Path(path)) for path in self.runs.values()]
+
+    @property
     def state(self) -> OwnerState:
         from pytest_agentcap.sandbox.reaper import OwnerState
 

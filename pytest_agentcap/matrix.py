@@ -15,7 +15,7 @@ from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.distributed import ASSIGNMENT, Assignment
 from pytest_agentcap.joining import Standing
 from pytest_agentcap.options import Settings
-from pytest_agentcap.runs.attempts import add_to_plan
+from pytest_agentcap.runs.attempts import Selected, add_to_plan
 from pytest_agentcap.runs.layout import RunDirectory
 
 _OURS = frozenset({"agent_session", "agent_sandbox", "capture_run"})
@@ -68,10 +68,11 @@ def extent(nodeids: Iterable[str], agents: Sequence[str], models: Sequence[str],
 
 
 class Selection:
-    """Choose with --limit and --sample after every other choice (-k, -m, --lf), alike on all workers."""
+    """Choose with --limit and --sample, then --shard, after every other choice (-k, -m, --lf), alike on all workers."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._selected: dict[RunDirectory, list[str]] = {}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]):  # type: ignore[no-untyped-def]
@@ -79,6 +80,9 @@ class Selection:
         if self._settings.limit or self._settings.sample:
             _keep(config, items, self._chosen(items))
         assignment = config.stash.get(ASSIGNMENT, None)
+        if self._settings.shard:
+            self._selected = self._planned(config, items, assignment) if assignment else {}
+            _keep(config, items, {id(item) for item in items if self._settings.shard.has(_together(item))})
         standing = Standing.read(assignment.state.folder).deselected if self._settings.resume and assignment else ()
         if standing:
             # Last, so that --limit and --sample choose what they chose before.
@@ -88,9 +92,12 @@ class Selection:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Note in each run which sessions it is to have: they may never begin."""
         assignment = session.config.stash.get(ASSIGNMENT, None)
-        if assignment is not None:
-            for run, nodeids in self._planned(session.config, session.items, assignment).items():
-                add_to_plan(run, nodeids)
+        if assignment is None:
+            return
+        planned = self._planned(session.config, session.items, assignment)
+        for run in assignment.all_runs if self._settings.shard else planned:
+            selected = Selected.of(self._selected.get(run, ())) if self._settings.shard else None
+            add_to_plan(run, planned.get(run, ()), selected)
 
     def _planned(
         self, config: pytest.Config, items: Iterable[pytest.Item], assignment: Assignment
@@ -128,6 +135,13 @@ def _keep(config: pytest.Config, items: list[pytest.Item], kept: set[int]) -> No
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if id(item) in kept]
+
+
+def _together(item: pytest.Item) -> str:
+    """Return what tests have in common that belong on one machine: each its own, and those that share a home theirs."""
+    from pytest_agentcap.ordering import group_of
+
+    return group_of(item) or item.nodeid
 
 
 def _task_of(item: pytest.Item) -> Task | None:

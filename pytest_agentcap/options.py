@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pytest_agentcap.sharding import Shard, ShardError, shard_text
+
 SCRIPTED = "scripted"
 FOLLOWUPS = ("continue", "templates", "synthesized")
 ROUTER = "https://router.huggingface.co"
@@ -82,6 +84,14 @@ def is_base_url(text: str) -> bool:
         return parts.port != 0 and bool((parts.hostname or "").encode("idna"))
     except ValueError:
         return False
+
+
+def _shard(text: str) -> str:
+    # As text, which travels to the workers of xdist: there `auto` was decided already.
+    try:
+        return shard_text(text)
+    except ShardError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _destination(text: str) -> str:
@@ -168,6 +178,9 @@ OPTIONS = (
     Option("limit", "run the first N tasks of each corpus, after -k", _count, "N"),
     Option("sample", "run N tasks of each corpus chosen by --seed, after -k", _count, "N"),
     Option("seed", "seed of --sample (default 0)", _whole, "S"),
+    Option(
+        "shard", "run the I-th of N parts of all tests, or the one that a scheduler names: auto, auto/N", _shard, "I/N"
+    ),
     Option("sandbox", "where agents run: podman (default) or host (no isolation)", _one_of("podman", "host")),
     Option("network", "what a sandbox reaches: model (default, the proxy only) or open", _one_of("model", "open")),
     Option("memory", "memory of one sandbox (default 4g)", _size, "SIZE"),
@@ -237,6 +250,7 @@ class Settings:
     limit: int | None
     sample: int | None
     seed: int
+    shard: Shard | None
     sandbox: str
     network: str
     memory: str
@@ -298,6 +312,7 @@ class Settings:
             limit=given["limit"],
             sample=given["sample"],
             seed=given["seed"] or 0,
+            shard=Shard.parse(given["shard"]) if given["shard"] else None,
             sandbox=given["sandbox"] or "podman",
             network=given["network"] or "model",
             memory=given["memory"] or "4g",

@@ -55,9 +55,19 @@ def write_parquet(
     """
     into = into or run.parquet
     errors: list[str] = []
-    facts = _read_facts(run, errors, redact or Mask())
+    facts = read_facts(run, errors, redact or Mask())
     order = order_calls(run, facts.results, latest=latest)
     errors += order.errors
+    return write_rows(into, facts, read_rows(facts, order.rids, errors, progress), errors, scan)
+
+
+def write_rows(
+    into: Path, facts: RunFacts, rows: Iterator[Row], errors: list[str], scan: Mapping[str, Any] | None = None
+) -> ParquetReport:
+    """Write rows as a captures parquet whose footer says what `facts` tell; `errors` grows while rows are read.
+
+    Raises OSError when the file cannot be written.
+    """
     handle, name = tempfile.mkstemp(dir=into.parent, prefix=".captures.", suffix=".parquet")
     os.close(handle)
     temporary = Path(name)
@@ -72,17 +82,18 @@ def write_parquet(
             write_statistics=STATISTICS_COLUMNS,
             write_page_index=True,
         ) as writer:
-            rows = _write_rows(writer, _read_rows(facts, order.rids, errors, progress), (tasks.add, summary.add))
+            count = _write_rows(writer, rows, (tasks.add, summary.add))
             writer.add_key_value_metadata(_footer(facts, tasks, summary))
         size = temporary.stat().st_size
         temporary.replace(into)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return ParquetReport(into, rows, tuple(errors), size)
+    return ParquetReport(into, count, tuple(errors), size)
 
 
-def _read_facts(run: RunDirectory, errors: list[str], redact: Mask) -> RunFacts:
+def read_facts(run: RunDirectory, errors: list[str], redact: Mask) -> RunFacts:
+    """Read what a run's rows share; what of it cannot be read is added to `errors`."""
     results, broken = results_by_session(run)
     errors += broken
     try:
@@ -93,9 +104,10 @@ def _read_facts(run: RunDirectory, errors: list[str], redact: Mask) -> RunFacts:
     return RunFacts(run, manifest, results, redact)
 
 
-def _read_rows(
-    facts: RunFacts, rids: tuple[str, ...], errors: list[str], progress: Callable[[int, int], None] | None
+def read_rows(
+    facts: RunFacts, rids: tuple[str, ...], errors: list[str], progress: Callable[[int, int], None] | None = None
 ) -> Iterator[Row]:
+    """Yield the rows of calls; those that cannot be read are added to `errors`."""
     for done, rid in enumerate(rids, 1):
         try:
             row = facts.read_row(rid)

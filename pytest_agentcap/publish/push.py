@@ -21,12 +21,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class PushOptions:
-    """Say how to publish: `replace` removes what was published of the same runs before."""
+    """Say how to publish: `replace` removes what was published of the same runs before.
+
+    `keep_card` leaves a card that is there as it is: one that sums up all files is work for the last of many who push.
+    """
 
     public: bool = False
     license_id: str | None = None
     replace: bool = False
     dry_run: bool = False
+    keep_card: bool = False
 
 
 def push(hub: Hub, place: Destination, staged: Sequence[StagedRun], options: PushOptions, say: Say) -> None:
@@ -66,16 +70,16 @@ class _Captures:
     def operations(self, state: RepoState) -> Operations:
         repo = self.place.captures
         new = {f"data/{run.name}": run for run in self.staged if f"data/{run.name}" not in state.sizes}
-        stale = [
-            path
-            for path in state.sizes
-            if any(path.startswith(run.earlier) and path != f"data/{run.name}" for run in self.staged)
-        ]
-        if not new and not (stale and self.options.replace):
-            return []
+        stale = [path for path in state.sizes if any(run.is_earlier(path) for run in self.staged)]
         if stale and not self.options.replace:
             self.say(f"{repo}: {', '.join(stale)} hold an earlier state of these runs; --replace removes them")
         removed = stale if self.options.replace else []
+        changes: list[CommitOperationAdd | CommitOperationDelete] = [
+            *(CommitOperationAdd(path, str(run.parquet)) for path, run in sorted(new.items())),
+            *(CommitOperationDelete(path) for path in sorted(removed)),
+        ]
+        if self.options.keep_card and CARD in state.sizes:
+            return changes
         kept = [p for p in state.sizes if p.endswith(".parquet") and p.startswith("data/") and p not in removed]
         summaries: dict[str, Mapping[str, Any]] = {
             path: summary_of(self.hub.footer(repo, path, state.head)) for path in kept
@@ -86,11 +90,9 @@ class _Captures:
             card = captures_card(before, self.place, summaries, self.options.license_id)
         except CardError as error:
             raise PushError(f"{repo}: {error}: mend it there and push again") from error
-        return [
-            *(CommitOperationAdd(path, str(run.parquet)) for path, run in sorted(new.items())),
-            *(CommitOperationDelete(path) for path in sorted(removed)),
-            CommitOperationAdd(CARD, card.encode()),
-        ]
+        if not changes and card == before:
+            return []
+        return [*changes, CommitOperationAdd(CARD, card.encode())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,15 @@ class _Traces:
         new = {path: wanted[path] for path in wanted if state.sizes.get(path) != sizes[path]}
         if not new:
             return []
+        adds = [CommitOperationAdd(path, str(file)) for path, (file, _) in sorted(new.items())]
+        if self.options.keep_card and CARD in state.sizes:
+            return adds
         forms = {path: "JSONL" for path in state.sizes if path.startswith("data/")}
         forms |= {path: form for path, (_, form) in wanted.items()}
         try:
             card = traces_card(_card(self.hub, repo, state), self.place, self.agent, forms, self.options.license_id)
         except CardError as error:
             raise PushError(f"{repo}: {error}: mend it there and push again") from error
-        adds = [CommitOperationAdd(path, str(file)) for path, (file, _) in sorted(new.items())]
         return [*adds, CommitOperationAdd(CARD, card.encode())]
 
 

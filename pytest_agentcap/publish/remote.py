@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 _T = TypeVar("_T")
 Operations = Sequence[CommitOperationAdd | CommitOperationDelete]
 _TRIES = 7
+# Many who push to one repository at once are let in one after another.
+_TRIES_OVERTAKEN = 30
 _LONGEST_PAUSE_S = 60.0
+_LONGEST_TURN_S = 15.0
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _OVERTAKEN = 412
 
@@ -83,32 +87,41 @@ class Hub:
     def commit(self, repo: str, message: str, make: Callable[[RepoState], Operations]) -> str | None:
         """Commit what `make` wants on top of what is there; made anew when another commit came first.
 
-        Returns the commit's URL, or None when `make` wants nothing. Raises PushError.
+        Files that were not there before do not depend on what others commit meanwhile. Returns the commit's URL, or
+        None when `make` wants nothing. Raises PushError.
         """
-        for attempt in range(_TRIES):
+        failed = overtaken = 0
+        while failed < _TRIES and overtaken < _TRIES_OVERTAKEN:
             state = self.state(repo)
             if state is None:
                 raise PushError(f"{repo} cannot be seen: check that the token may write there")
             operations = make(state)
             if not operations:
                 return None
+            parent = None if _only_new_files(operations, state) else state.head
             try:
                 info = self.api.create_commit(
-                    repo, operations, commit_message=message, repo_type="dataset", parent_commit=state.head
+                    repo, operations, commit_message=message, repo_type="dataset", parent_commit=parent
                 )
             except HfHubHTTPError as error:
                 # A server error may come after the commit was made: then the next look shows nothing left to do.
                 if error.response.status_code not in _PASSING | {_OVERTAKEN}:
                     raise PushError(f"{repo} refuses the commit: {one_line(error)}") from error
-                self._pause(_pause_s(attempt, error))
+                if error.response.status_code == _OVERTAKEN:
+                    overtaken += 1
+                    self._pause(random.uniform(0.2, min(2.0**overtaken, _LONGEST_TURN_S)))
+                else:
+                    self._pause(_pause_s(failed, error))
+                    failed += 1
             except httpx.TransportError as error:
-                self._pause(_pause_s(attempt, error))
+                self._pause(_pause_s(failed, error))
+                failed += 1
             except ValueError as error:
                 # The client has cards checked before it sends anything.
                 raise PushError(f"{repo}: {one_line(error)}") from error
             else:
                 return str(info.commit_url)
-        raise PushError(f"{repo} took no commit in {_TRIES} tries: try again later")
+        raise PushError(f"{repo} took no commit in {failed + overtaken} tries: try again later")
 
     def collect(self, owner: str, title: str, private: bool, repos: Sequence[str]) -> str:
         """Put repositories into the collection of a title, made when it is not there; return its URL."""
@@ -141,6 +154,10 @@ class Hub:
                 failure = error
             self._pause(_pause_s(attempt, failure))
         raise PushError(f"{doing}: {one_line(failure)}") from failure
+
+
+def _only_new_files(operations: Operations, state: RepoState) -> bool:
+    return all(isinstance(each, CommitOperationAdd) and each.path_in_repo not in state.sizes for each in operations)
 
 
 def _pause_s(attempt: int, error: Exception) -> float:

@@ -28,7 +28,8 @@ NATIVE_TRACES = frozenset({"claude", "codex", "pi"})
 FROM_WIRE = "STS, from the wire"
 _OF_FILE = ("run_id", "agent", "model", "provider")
 _SLUG = re.compile(r"[^A-Za-z0-9._]+")
-_STAMP = re.compile(r"(\d{8})-(\d{6})(?:-\d+)?$")
+# What follows the time tells runs of the same second apart: an ordinal, a shard.
+_STAMP = re.compile(r"(\d{8})-(\d{6})((?:-shard\d+of\d+-[0-9a-f]{6})?(?:-\d+)?)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,11 @@ class StagedRun:
     form: str
     notes: tuple[str, ...]
 
-    @property
-    def earlier(self) -> str:
-        """Return what the paths of all files of this run begin with, whatever it held when they were published."""
-        return f"data/{self.name.rpartition('-')[0]}-"
+    def is_earlier(self, path: str) -> bool:
+        """Tell whether a path is that of this run as it was when it held something else."""
+        stem = self.name.rpartition("-")[0]
+        other = re.fullmatch(rf"data/{re.escape(stem)}-[0-9a-f]{{6}}\.parquet", path)
+        return other is not None and path != f"data/{self.name}"
 
 
 def stage_run(
@@ -124,7 +126,7 @@ def _file_name(run_id: str, manifest: Mapping[str, Any], parquet: Path) -> str:
     told[1] = told[1].rpartition("/")[2]
     stamp = _STAMP.search(run_id)
     # A run of another name, such as agentcap's with a longer one, is told apart by its name.
-    utc = f"{stamp[1]}T{stamp[2]}" if stamp else hashlib.sha256(run_id.encode()).hexdigest()[:15]
+    utc = f"{stamp[1]}T{stamp[2]}{stamp[3]}" if stamp else hashlib.sha256(run_id.encode()).hexdigest()[:15]
     with parquet.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return "-".join(["train", *(_SLUG.sub("-", text).strip("-") for text in told), utc, digest[:6]]) + ".parquet"

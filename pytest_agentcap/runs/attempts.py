@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytest_agentcap.runs.layout import RunDirectory, write_whole
@@ -35,12 +37,47 @@ def read_attempts(run: RunDirectory) -> dict[str, Mapping[str, Any]]:
     return latest_attempts(read_result(path) for path in sorted(run.results.glob("*.json")))
 
 
-def add_to_plan(run: RunDirectory, nodeids: Iterable[str]) -> None:
-    """Note in a run's plan that these tests are to be in it; what is there already stays."""
-    known = read_plan(run)
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Tell the tests of all shards by number and digest: shards that were cut from the same tests tell the same."""
+
+    sessions: int
+    sha256: str
+
+    @classmethod
+    def of(cls, nodeids: Iterable[str]) -> Selected:
+        names = sorted(nodeids)
+        return cls(len(names), hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest())
+
+
+NONE_SELECTED = Selected.of(())
+
+
+def add_to_plan(run: RunDirectory, nodeids: Iterable[str], selected: Selected | None = None) -> None:
+    """Note in a run's plan that these tests are to be in it; what is there already stays.
+
+    The plan of a shard, which may have none of the tests, tells all that were `selected` too.
+    """
+    known, before = read_plan(run), read_selected(run)
     planned = sorted(known.union(nodeids))
-    if len(planned) > len(known):
-        write_whole(run.plan, json.dumps({"format": _FORMAT, "nodeids": planned}, indent=1).encode() + b"\n")
+    if len(planned) > len(known) or (selected and not before):
+        told = before or selected
+        document = {"format": _FORMAT, "nodeids": planned, **({"selected": asdict(told)} if told else {})}
+        write_whole(run.plan, json.dumps(document, indent=1).encode() + b"\n")
+
+
+def read_selected(run: RunDirectory) -> Selected | None:
+    """Return what the plan of a shard tells of the tests of all shards; None where there are none.
+
+    Raises ValueError naming the file when it is broken.
+    """
+    try:
+        told = json.loads(run.plan.read_bytes()).get("selected")
+        return Selected(int(told["sessions"]), str(told["sha256"])) if told else None
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{run.plan}: not a plan: {error!r}") from error
 
 
 def read_plan(run: RunDirectory) -> frozenset[str]:

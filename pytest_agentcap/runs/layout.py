@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,14 +79,22 @@ def workspace_folder(argument: str | os.PathLike[str] | None = None) -> Path:
     return base if base.name == FOLDER else base / FOLDER
 
 
-def create_run(folder: Path, agent: str, provider: str, now: datetime | None = None) -> RunDirectory:
-    """Make a run directory that nobody else has; a name that is taken gets `-2`, `-3` and so on."""
+def create_run(
+    folder: Path, agent: str, provider: str, now: datetime | None = None, shard: str | None = None
+) -> RunDirectory:
+    """Make a run directory that nobody else has; a name that is taken gets `-2`, `-3` and so on.
+
+    Shards that start in the same second, each on a machine of its own, get names that differ wherever they are put
+    together: with the shard, `I/N`, and six random digits.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     ignore = folder / ".gitignore"
     if not ignore.exists():
         write_whole(ignore, b"*\n")
     stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
     name = f"{_SLUG.sub('-', agent)}-{_SLUG.sub('-', provider)}-{stamp}"
+    if shard:
+        name += f"-shard{shard.replace('/', 'of')}-{secrets.token_hex(3)}"
     ordinal = 1
     while True:
         run = RunDirectory(folder / (name if ordinal == 1 else f"{name}-{ordinal}"))
