@@ -107,7 +107,7 @@ def test_a_page_begins_with_one_sentence_that_says_what_it_is_for(name):
 def test_every_option_that_is_named_exists(name):
     ours = {f"--{prefix}{option.name}" for option in OPTIONS for prefix in ("", "agentcap-")}
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", without_files(TEXTS[name])))
-    assert named - ours - options_of_commands() - OTHERS_OPTIONS - {"--agentcap-NAME"} == set()
+    assert named - ours - options_of_commands() - options_of_launchers() - OTHERS_OPTIONS - {"--agentcap-NAME"} == set()
 
 
 def options_of_commands() -> set[str]:
@@ -116,6 +116,11 @@ def options_of_commands() -> set[str]:
     for command in COMMANDS:
         command.add(commands)
     return {option for each in commands.choices.values() for option in each._option_string_actions}
+
+
+def options_of_launchers() -> set[str]:
+    texts = [(ROOT / "tools" / "launch" / name).read_text("utf-8") for name in ("slurm", "hf-jobs")]
+    return {option for text in texts for option in re.findall(r'add_argument\("(--[\w-]+)"', text)}
 
 
 def test_every_option_is_in_the_table_of_the_readme():
