@@ -32,7 +32,14 @@ from pytest_agentcap.joining import (
 )
 from pytest_agentcap.options import ModelTarget, Settings
 from pytest_agentcap.pins import Pins, pins_of
-from pytest_agentcap.preflight import PreflightError, check_folders, check_push, check_sandboxes, check_upstream
+from pytest_agentcap.preflight import (
+    PreflightError,
+    check_folders,
+    check_graders,
+    check_push,
+    check_sandboxes,
+    check_upstream,
+)
 from pytest_agentcap.runs.attempts import NONE_SELECTED, read_plan, read_selected
 from pytest_agentcap.runs.layout import RunDirectory, create_run, workspace_folder
 from pytest_agentcap.runs.manifest import Manifest
@@ -101,6 +108,7 @@ class Controller:
                 say(line)
             self.state = Owner.claim()
             check_folders(self.settings, self.agents, self.state)
+            check_graders(self.settings)
             for upstream, key in self.upstreams:
                 check_upstream(upstream, key, "--models:" if self.settings.listed else "--upstream")
                 check_push(self.settings, upstream)

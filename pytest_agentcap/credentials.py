@@ -35,7 +35,7 @@ def key_of(target: ModelTarget, settings: Settings) -> Key | None:
         return Key(value, target.api_key_env)
     if target.api_key is not None:
         return Key(target.api_key, "--models")
-    return _own_key(target.upstream) if settings.listed else find_key(target.upstream, settings.api_key)
+    return own_key(target.upstream) if settings.listed else find_key(target.upstream, settings.api_key)
 
 
 def keys_of(settings: Settings) -> tuple[Key | None, ...]:
@@ -49,10 +49,10 @@ def find_key(upstream: str | None, given: str | None) -> Key | None:
         return Key(given, "--api-key")
     if upstream not in (None, SCRIPTED) and (value := os.environ.get("AGENTCAP_API_KEY")):
         return Key(value, "AGENTCAP_API_KEY")
-    return _own_key(upstream)
+    return own_key(upstream)
 
 
-def _own_key(upstream: str | None) -> Key | None:
+def own_key(upstream: str | None) -> Key | None:
     """Return what the environment holds for an upstream's host."""
     if upstream in (None, SCRIPTED):
         return None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from pytest_agentcap.session import AgentSession
     from pytest_agentcap.upstream.scripted import ScriptedModel
 
-GraderFiles = str | Path | Sequence[str | Path] | None
+GraderValue = str | Path | Mapping[str, Any]
+GraderFiles = GraderValue | Sequence[GraderValue] | None
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 SESSION: pytest.StashKey[AgentSession] = pytest.StashKey()
 
@@ -126,7 +127,7 @@ def followup(request: pytest.FixtureRequest) -> Followup | Drafter:
 
 @pytest.fixture
 def grader() -> GraderFiles:
-    """The corpus's own grader or graders: files that define `grade`, or executables. --grader adds to them."""
+    """The corpus's own grader or graders: files, built-in ones by name, or {name: argument}. --grader adds to them."""
     return None
 
 
@@ -250,6 +251,7 @@ def agent_session(
     live = LiveStatus(state.folder)
     scripted = _capturing.scripted(_target)
     around = Surroundings(agent_sandbox, capture_proxy, _capturing.pairs, scripted, tmp_path, live.show)
+    around.bench = agent_sandbox
     if shared_home:
         module = node.getparent(pytest.Module)
         home = _homes.find(agent_sandbox, f"{capture_run.path}\n{module.nodeid if module else ''}", trial)
@@ -301,26 +303,28 @@ def _workspace_of(source: Path | str | None, state: OwnerState, request: pytest.
 def _grader_hashes(own: GraderFiles, state: OwnerState, request: pytest.FixtureRequest) -> dict[str, str]:
     """Return the hashes of the corpus's own graders; others than a run's earlier ones are refused."""
     from pytest_agentcap.joining import Standing
-    from pytest_agentcap.pins import file_hashes
+    from pytest_agentcap.pins import grader_hashes
 
-    hashes = file_hashes(request.node.path.parent / value for value in _listed(own))
+    hashes = grader_hashes(_listed(own), request.node.path.parent)
     if changed := Standing.read(state.folder).changed_grader(hashes):
         pytest.fail(changed, pytrace=False)
     return hashes
 
 
-def _listed(own: GraderFiles) -> list[str | Path]:
-    return [own] if isinstance(own, str | Path) else list(own or ())
+def _listed(own: GraderFiles) -> list[GraderValue]:
+    return [own] if isinstance(own, str | Path | Mapping) else list(own or ())
 
 
 def _load_graders(own: GraderFiles, settings: Settings, request: pytest.FixtureRequest) -> tuple[Grader, ...]:
     from pytest_agentcap.grading.base import GraderError
-    from pytest_agentcap.grading.find import load_grader
+    from pytest_agentcap.grading.find import load_graders
+    from pytest_agentcap.judging import toolbox_of
 
     try:
-        return tuple(
-            [load_grader(value, base=request.node.path.parent) for value in _listed(own)]
-            + [load_grader(value, base=request.config.invocation_params.dir) for value in settings.graders]
+        tools = toolbox_of(settings)
+        return (
+            *load_graders(_listed(own), base=request.node.path.parent, tools=tools),
+            *load_graders(settings.graders, base=request.config.invocation_params.dir, tools=tools),
         )
     except GraderError as error:
         pytest.fail(str(error), pytrace=False)

@@ -74,6 +74,12 @@ def upstream_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def judge_url(text: str) -> str:
+    if not is_base_url(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no model server: give a URL without query")
+    return text.rstrip("/")
+
+
 def is_base_url(text: str) -> bool:
     """Tell whether a text is the URL of a model server, as a resolver and an HTTP client take it."""
     if not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#]*)?", text):
@@ -164,7 +170,7 @@ class ModelTarget:
 OPTIONS = (
     Option(
         "agent",
-        "run corpora with this agent: a name, the path of an agent.toml or a headless adapter, or adapter:COMMAND",
+        "run corpora with this agent: a name, an agent.toml, a headless adapter's file, adapter:COMMAND or cmd:COMMAND",
         repeatable=True,
     ),
     Option("model", "ask for this model", model_id, "ID", repeatable=True),
@@ -190,7 +196,15 @@ OPTIONS = (
     Option("workspace", "every session's working directory: a folder, or REPOSITORY@REF of git", metavar="DIR"),
     Option("skills", "folder of skills (skills/NAME/SKILL.md) for agents that look for some", metavar="DIR"),
     Option("tool-dir", "folder that agents can read, with its bin/ on their PATH", metavar="DIR"),
-    Option("grader", "a Python file that defines grade, or an executable", metavar="PATH", repeatable=True),
+    Option("grader", "a file that defines grade, an executable, or NAME[:ARGUMENT]", metavar="PATH", repeatable=True),
+    Option("grader-timeout", "seconds that each grader may take (default 120)", _seconds, "S"),
+    Option("judge-model", "the model of the grader llm-judge (environment: AGENTCAP_JUDGE_MODEL)", model_id, "ID"),
+    Option(
+        "judge-upstream",
+        "its server (environment: AGENTCAP_JUDGE_UPSTREAM; default: --upstream)",
+        judge_url,
+        "URL",
+    ),
     Option("mcp", "a file of mcpServers for the agents that can take them", metavar="FILE"),
     Option("label", "text stored with every capture", metavar="TEXT"),
     Option("into", "add sessions to this run, as higher attempts of those it has", metavar="RUN", repeatable=True),
@@ -261,6 +275,9 @@ class Settings:
     skills: Path | None
     tool_dir: Path | None
     graders: tuple[str, ...]
+    grader_timeout_s: float
+    judge_model: str | None
+    judge_upstream: str | None
     mcp: Path | None
     label: str | None
     into: tuple[str, ...]
@@ -323,6 +340,9 @@ class Settings:
             skills=_folder_of("skills", given["skills"], "skills/*/SKILL.md"),
             tool_dir=_folder_of("tool-dir", given["tool-dir"], "bin"),
             graders=tuple(given["grader"] or ()),
+            grader_timeout_s=given["grader-timeout"] or 120.0,
+            judge_model=given["judge-model"],
+            judge_upstream=given["judge-upstream"],
             mcp=Path(given["mcp"]).absolute() if given["mcp"] else None,
             label=given["label"],
             into=tuple(dict.fromkeys(given["into"] or ())),

@@ -17,6 +17,7 @@ from pytest_agentcap.tally import Tally, total_tokens
 
 if TYPE_CHECKING:
     from pytest_agentcap.grading.base import GraderResult
+    from pytest_agentcap.grading.combine import Graded
     from pytest_agentcap.proxy.leases import Call
 
 _KILLED = 128 + signal.SIGKILL
@@ -95,8 +96,7 @@ def judge(
     calls: Sequence[Call],
     infra: str | None,
     abort: str | None,
-    graders: Sequence[GraderResult],
-    grader_error: str | None,
+    graded: Graded,
 ) -> tuple[str, str | None]:
     """Return the verdict and its reason.
 
@@ -122,12 +122,12 @@ def judge(
         return ("infra", broken) if broken else ("agent_error", "no call was answered")
     if abort:
         return "agent_error", abort
-    if grader_error:
-        return "grader_error", grader_error
-    for grader in graders:
+    if graded.error is not None:
+        return "grader_error", graded.error
+    for grader in graded.results:
         if not grader.passed:
             return "failed", f"{grader.name}: {grader.reasoning or f'score {grader.score:g}'}"
-    return ("passed" if graders else "captured"), None
+    return ("passed" if graded.results else "captured"), None
 
 
 def _breakdown(calls: Sequence[Call]) -> str | None:

@@ -44,7 +44,8 @@ def pins_of(settings: Settings, agent: AgentSpec, target: ModelTarget) -> Pins:
         "skills": str(settings.skills) if settings.skills else None,
         "tool_dir": str(settings.tool_dir) if settings.tool_dir else None,
         "mcp": _hash(json.dumps(agent.servers, sort_keys=True).encode()) if agent.servers else None,
-        "graders": file_hashes(map(Path, settings.graders)),
+        "graders": grader_hashes(settings.graders, Path.cwd()),
+        "judge": settings.judge_model,
     }
 
 
@@ -60,6 +61,23 @@ def differences(there: Pins, here: Pins) -> list[str]:
 def file_hashes(files: Iterable[Path]) -> dict[str, str]:
     """Return the SHA-256 of each of these files that there is, by its name."""
     return {file.name: _hash(file.read_bytes()) for file in files if file.is_file()}
+
+
+def grader_hashes(values: Iterable[str | Path | Mapping[str, Any]], base: Path) -> dict[str, str]:
+    """Return the SHA-256 of each grader: of its file, by the file's name, or of a built-in one's argument."""
+    from pytest_agentcap.grading.builtin import is_builtin
+
+    hashes: dict[str, str] = {}
+    for value in values:
+        if isinstance(value, Mapping):
+            hashes |= {name: _hash(json.dumps(argument, sort_keys=True).encode()) for name, argument in value.items()}
+        elif isinstance(value, str) and is_builtin(value):
+            name, _, argument = value.partition(":")
+            file = base / argument[1:] if argument.startswith("@") else None
+            hashes[name] = _hash(file.read_bytes() if file and file.is_file() else argument.encode())
+        else:
+            hashes |= file_hashes([base / value])
+    return hashes
 
 
 def _definition_hash(agent: AgentSpec) -> str:

@@ -119,7 +119,8 @@ class SessionPlan:
 class Surroundings:
     """Hold what a session is run with; all of it outlives the session.
 
-    `earlier` is what earlier sessions left in the same home, see `SharedHome`.
+    `earlier` is what earlier sessions left in the same home, see `SharedHome`. `bench` is what graders start sandboxes
+    of their own from.
     """
 
     sandbox: Sandbox
@@ -130,3 +131,4 @@ class Surroundings:
     on_change: Callable[[AgentSession], None]
     earlier: set[tuple[str, str]] = field(default_factory=set)
     debug: Debug | None = None
+    bench: Sandbox | None = None

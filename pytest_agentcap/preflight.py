@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pytest_agentcap.credentials import Key
 from pytest_agentcap.options import SCRIPTED, Settings
 from pytest_agentcap.plan import sandbox_options_of
 from pytest_agentcap.sandbox.choose import make_sandbox
+from pytest_agentcap.sandbox.egress import ClosedDoor
 from pytest_agentcap.sandbox.workspace import prepare_workspace
 
 if TYPE_CHECKING:
@@ -97,6 +97,18 @@ def check_folders(settings: Settings, agents: Sequence[AgentSpec], state: OwnerS
         prepare_workspace(settings.workspace, state, Path.cwd())
 
 
+def check_graders(settings: Settings) -> None:
+    """See that the graders of the options can be used. Raises PreflightError."""
+    from pytest_agentcap.grading.base import GraderError
+    from pytest_agentcap.grading.find import load_graders
+    from pytest_agentcap.judging import toolbox_of
+
+    try:
+        load_graders(settings.graders, base=Path.cwd(), tools=toolbox_of(settings))
+    except GraderError as error:
+        raise PreflightError(f"--grader: {error}") from error
+
+
 def check_sandboxes(
     settings: Settings,
     agents: Sequence[AgentSpec],
@@ -118,18 +130,7 @@ def check_sandboxes(
             state=state,
         )
         sandbox.prepare(progress)
-        sandbox.start("preflight", _ClosedDoor(), sandbox_options_of(settings)).close()
-
-
-class _ClosedDoor:
-    """Stand in for the proxy where no call is made."""
-
-    def listen(self, sock: socket.socket) -> _ClosedDoor:
-        self._sock = sock
-        return self
-
-    def close(self) -> None:
-        self._sock.close()
+        sandbox.start("preflight", ClosedDoor(), sandbox_options_of(settings)).close()
 
 
 def _one_line(error: Exception) -> str:

@@ -14,8 +14,9 @@ from pytest_agentcap.agents.left import export_trace, keep_trace
 from pytest_agentcap.agents.templates import Variables
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.faults import UpstreamWatch
-from pytest_agentcap.grading.base import GraderError, GraderInput, GraderResult
-from pytest_agentcap.grading.combine import run_graders
+from pytest_agentcap.grading.base import GraderInput
+from pytest_agentcap.grading.bench import SandboxBench
+from pytest_agentcap.grading.combine import Graded, run_graders
 from pytest_agentcap.outcome import Outcome, Turn, judge
 from pytest_agentcap.plan import SessionPlan, Surroundings
 from pytest_agentcap.provision import provide
@@ -46,11 +47,10 @@ class AgentSession:
         self._around = around
         self._opened: Stage | None = None
         self._turns: list[Turn] = []
-        self._graders: tuple[GraderResult, ...] = ()
+        self._graded = Graded()
         self._session_id: str | None = None
         self._abort: str | None = None
         self._infra: str | None = None
-        self._grader_error: str | None = None
         self._notes: list[str] = []
         self._started = time.time()
         self._ended: float | None = None
@@ -107,7 +107,7 @@ class AgentSession:
         """Return how the session stands now."""
         fault = self._opened.lease.fault if self._opened else None
         own = [call for call in self.calls if call.rid not in self._tally.others]
-        verdict, reason = judge(self._turns, own, self._infra or fault, self._abort, self._graders, self._grader_error)
+        verdict, reason = judge(self._turns, own, self._infra or fault, self._abort, self._graded)
         if verdict == "no_calls" and self._forwarded():
             reason = f"{reason}; not recorded: {', '.join(self._forwarded())}"
         return Outcome(
@@ -115,7 +115,7 @@ class AgentSession:
             reason=reason,
             turns=self.turns,
             calls=self.calls,
-            graders=self._graders,
+            graders=self._graded.results,
             run=self.plan.run,
             session=self.plan.claim.session,
             tally=self._tally,
@@ -291,11 +291,17 @@ class AgentSession:
             cwd=self.workspace,
             task_id=task.id,
             turns=len(self._turns),
+            references=task.references,
+            changed=self._patch.names if self._patch else None,
+            bench=self._bench(),
         )
-        try:
-            self._graders = run_graders(self.plan.graders, given)
-        except GraderError as error:
-            self._grader_error = str(error)
+        self._graded = run_graders(self.plan.graders, given)
+
+    def _bench(self) -> SandboxBench | None:
+        sandbox = self._around.bench
+        if sandbox is None:
+            return None
+        return SandboxBench(sandbox, self.plan.options, self.workspace, self.plan.claim.session)
 
     def _save(self, outcome: Outcome | None) -> None:
         plan = self.plan
@@ -316,7 +322,7 @@ class AgentSession:
             completion_tokens=total_tokens(self._tally.own_tokens, 1),
             models=self._tally.by_model([call.rid for call in self.calls], plan.model) if self._ended else {},
             request_ids=tuple(call.rid for call in self.calls),
-            graders=tuple(asdict(each) for each in self._graders),
+            graders=tuple(asdict(each) for each in self._graded.results),
             patch=str(plan.run.patch(plan.claim.session).relative_to(plan.run.path)) if self._patch else None,
             changed_files=self._patch.files if self._patch else None,
             telemetry=self._telemetry,

@@ -113,6 +113,7 @@ def test_a_test_without_a_corpus_runs_prompts_and_is_skipped_without_an_agent(pr
 def test_a_grader_that_is_not_there_is_one_line(project):
     project.write_tasks("say hello")
     result = project.capture("--grader", "missing.py")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*missing.py*"])
-    assert "Traceback" not in result.stdout.str()
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["ERROR: agentcap: --grader: grader */missing.py: No such file or directory; name *"])
+    assert "Traceback" not in result.stderr.str()
+    assert project.runs() == []

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_agentcap.grading.base import GraderResult
+from pytest_agentcap.grading.combine import Graded
 from pytest_agentcap.outcome import Outcome, Turn, judge, report_section
 from pytest_agentcap.proxy.leases import Call
 from pytest_agentcap.runs.layout import RunDirectory
@@ -27,10 +28,10 @@ def grade(passed: bool, reasoning: str | None = None) -> GraderResult:
     ("turns", "calls", "told", "verdict"),
     [
         ([turn()], [call()], {}, ("captured", None)),
-        ([turn()], [call()], {"graders": [grade(True)]}, ("passed", None)),
-        ([turn()], [call()], {"graders": [grade(True), grade(False, "no file")]}, ("failed", "check: no file")),
-        ([turn()], [call()], {"graders": [grade(False)]}, ("failed", "check: score 0.25")),
-        ([turn()], [call()], {"grader_error": "check: crashed"}, ("grader_error", "check: crashed")),
+        ([turn()], [call()], {"graded": Graded((grade(True),))}, ("passed", None)),
+        ([turn()], [call()], {"graded": Graded((grade(True), grade(False, "no file")))}, ("failed", "check: no file")),
+        ([turn()], [call()], {"graded": Graded((grade(False),))}, ("failed", "check: score 0.25")),
+        ([turn()], [call()], {"graded": Graded((grade(True),), "check: crashed")}, ("grader_error", "check: crashed")),
         ([turn()], [], {}, ("no_calls", "the agent made no model call")),
         ([], [], {}, ("no_calls", "the agent made no model call")),
         ([turn(3)], [], {}, ("agent_error", "turn 1 ended with exit code 3")),
@@ -53,11 +54,11 @@ def grade(passed: bool, reasoning: str | None = None) -> GraderResult:
         ([turn(1)], [call(502, "upstream_refused")], {}, ("infra", "the upstream failed: upstream refused")),
         ([turn(1)], [call(200, "upstream_reset")], {}, ("infra", "the upstream failed: upstream reset")),
         ([turn(1)], [call(200, "client_gone")], {}, ("agent_error", "turn 1 ended with exit code 1")),
-        ([turn()], [call()], {"infra": "no space", "graders": [grade(True)]}, ("infra", "no space")),
+        ([turn()], [call()], {"infra": "no space", "graded": Graded((grade(True),))}, ("infra", "no space")),
     ],
 )
 def test_verdicts(turns, calls, told, verdict):
-    rest = {"infra": None, "abort": None, "graders": [], "grader_error": None, **told}
+    rest = {"infra": None, "abort": None, "graded": Graded(), **told}
     assert judge(turns, calls, **rest) == verdict
 
 

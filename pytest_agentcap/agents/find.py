@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_agentcap.agents import line
 from pytest_agentcap.agents.headless import ENDING, on_host, read_headless
 from pytest_agentcap.agents.rpc import PREFIX, program_name, read_program
 from pytest_agentcap.agents.spec import AgentError, AgentSpec, read_agent
@@ -26,12 +27,16 @@ def agent_folders(rootdir: Path) -> list[Path]:
 
 
 def find_agent(name: str, rootdir: Path) -> AgentSpec:
-    """Read the agent of a name, of a path to an agent.toml or its folder or a headless schema, or of `adapter:COMMAND`.
+    """Read the agent of a name, of the path of an agent.toml, its folder or a headless schema, or of a command.
+
+    Commands are `adapter:COMMAND` and `cmd:COMMAND`.
 
     Raises AgentError naming the agents that there are.
     """
     if name.startswith(PREFIX):
         return read_program(name, Path.cwd())
+    if name.startswith(line.PREFIX):
+        return line.read_line(name, Path.cwd())
     path = Path(name)
     if path.suffix == ENDING:
         return read_headless(path)
@@ -48,6 +53,9 @@ def agent_stem(name: str) -> str:
     """Return what an agent is called in the ids of tests, before its definition is read."""
     if name.startswith(PREFIX):
         return program_name(name.removeprefix(PREFIX).split() or [name])
+    if name.startswith(line.PREFIX):
+        words = name.removeprefix(line.PREFIX).split()
+        return Path(words[0]).stem if words else "cmd"
     path = Path(name)
     if path.suffix == ENDING:
         return path.stem
@@ -69,7 +77,7 @@ def chosen_agent(name: str, settings: Settings, rootdir: Path) -> AgentSpec:
             raise AgentError(f"--mcp {settings.mcp}: {error}") from error
     if settings.sandbox == "host":
         return on_host(agent) if agent.headless else agent
-    if agent.speaks_rpc:
+    if agent.on_host_only:
         raise AgentError(f"{name} runs on this machine only: pass --sandbox host")
     if agent.headless and not (agent.folder / CONTAINERFILE).is_file():
         raise AgentError(

@@ -59,6 +59,7 @@ def read_program(text: str, here: Path) -> AgentSpec:
         environment=PROXY_ENVIRONMENT,
         folder=here,
         speaks_rpc=True,
+        on_host_only=True,
     )
 
 

@@ -12,7 +12,7 @@ from pytest_agentcap.agents.headless_schema import HeadlessSchema
 from pytest_agentcap.agents.templates import unknown_placeholders
 
 # What is made by us and not read from an agent.toml.
-MADE = frozenset({"folder", "headless", "speaks_rpc", "servers"})
+MADE = frozenset({"folder", "headless", "speaks_rpc", "on_host_only", "servers"})
 
 
 class AgentError(ValueError):
@@ -118,7 +118,8 @@ class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hold one agent's definition, the content of its agent.toml; `folder` is where that lies.
 
     `headless` is the schema of an agent that is defined by one, `speaks_rpc` is true of a program that speaks JSON-RPC,
-    `servers` are the MCP servers that this agent gets, in its own shape.
+    `on_host_only` of one that no image is made for. `servers` are the MCP servers that this agent gets, in its own
+    shape.
     """
 
     name: str
@@ -140,6 +141,7 @@ class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: Path = Path()
     headless: HeadlessSchema | None = None
     speaks_rpc: bool = False
+    on_host_only: bool = False
     servers: dict[str, dict[str, Any]] = {}
 
     @property

@@ -15,8 +15,10 @@ from pytest_agentcap.formats.eval_rows import GraderResult, NamedResult
 from pytest_agentcap.formats.results_jsonl import score_of
 from pytest_agentcap.grading.base import Grader, GraderError, GraderInput
 from pytest_agentcap.grading.base import GraderResult as Verdict
+from pytest_agentcap.grading.builtin import Toolbox
 from pytest_agentcap.grading.combine import run_graders
-from pytest_agentcap.grading.find import load_grader
+from pytest_agentcap.grading.find import load_graders
+from pytest_agentcap.grading.judge import JudgeServer
 
 # What an earlier grading left in a row.
 GRADES = frozenset({"score", "outcome", "graders", "verdict", "reason"})
@@ -51,19 +53,19 @@ class Grading:
             metadata=row.get("metadata") or {},
             trajectory=row.get("trajectory") or (),
         )
-        try:
-            verdicts = [_named(verdict) for verdict in run_graders(self.graders, given)]
-        except GraderError as error:
-            return Grade(None, (), str(error))
+        graded = run_graders(self.graders, given)
+        verdicts = [_named(verdict) for verdict in graded.results]
+        if graded.error is not None:
+            return Grade(None, tuple(verdicts), graded.error)
         passed = all(verdict.passed for verdict in verdicts)
         return Grade(score_of("passed" if passed else "failed", verdicts), tuple(verdicts))
 
 
 @contextmanager
-def open_grading(values: Sequence[str]) -> Iterator[Grading]:
-    """Load graders by path, and give them a folder to stand in; raises ValueError for one that cannot be used."""
+def open_grading(values: Sequence[str], judge: JudgeServer | None = None) -> Iterator[Grading]:
+    """Load graders, and give them a folder to stand in; raises ValueError for one that cannot be used."""
     try:
-        graders = tuple(load_grader(value, base=Path.cwd()) for value in values)
+        graders = load_graders(values, base=Path.cwd(), tools=Toolbox(judge=judge))
     except GraderError as error:
         raise ValueError(str(error)) from None
     with tempfile.TemporaryDirectory(prefix="agentcap-grade-") as folder:

@@ -65,11 +65,12 @@ def _cut(
 
     from pytest_agentcap.analysis.calibrate import sample_of
     from pytest_agentcap.analysis.regrade import open_grading
+    from pytest_agentcap.judging import judge_of_environment
 
     if not graders:
         return [sample_of(row, name, score, None) for row, name, score in drawn], 0
     samples, status = [], 0
-    with open_grading(graders) as grading:
+    with open_grading(graders, judge_of_environment()) as grading:
         for row, name, score in drawn:
             grade = grading.grade(to_builtins(row))
             if grade.problem:

@@ -23,13 +23,14 @@ def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.analysis.views import jsonl_text
     from pytest_agentcap.conversation.sources import Faults
     from pytest_agentcap.formats.report_rows import GradedResult
+    from pytest_agentcap.judging import judge_of_environment
 
     faults = Faults()
     records = read_any(args.results, faults)
     for record in records:
         record.to(GradedResult)
     rows, status = [], 0
-    with open_grading(args.grader) as grading:
+    with open_grading(args.grader, judge_of_environment()) as grading:
         for place, record in enumerate(records, 1):
             grade = grading.grade(record.value)
             if grade.problem:

@@ -49,8 +49,9 @@ def _run(args: argparse.Namespace) -> int:
 def _as_answers(prompts: Sequence[PromptCase], graders: Sequence[str]) -> list[ValidationResult]:
     from pytest_agentcap.analysis.references import validate_answer
     from pytest_agentcap.analysis.regrade import open_grading
+    from pytest_agentcap.judging import judge_of_environment
 
-    with open_grading(graders) as grading:
+    with open_grading(graders, judge_of_environment()) as grading:
         return [validate_answer(prompt, grading) for prompt in prompts]
 
 

@@ -7,9 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from pytest_agentcap.grading.process import Finished
+
 
 class GraderError(Exception):
     """Say in one line why a grader gave no verdict: `grader NAME: what happened; what to do`."""
+
+
+class Bench(Protocol):
+    """Run programs over what the agent wrote, in a place that is made for it and thrown away."""
+
+    def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
+        """Run a program in a fresh copy of the workspace; raises BenchError when the place fails."""
+        ...
+
+
+class BenchError(Exception):
+    """Say in one line why a program could not be run over the workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +32,9 @@ class GraderInput:
 
     `input` is the prompt, or the prompts when there were several; `output` the agent's last reply. `cwd` is an absolute
     path: a frozen copy of the workspace, which the agent has written and nobody may execute. `trajectory` has the steps
-    as result files tell them, where they are known.
+    as result files tell them, where they are known. The rest is for built-in graders: `references` are the task's,
+    `changed` names the files of the workspace that the session changed, None where that is not known, and `bench` runs
+    programs over a copy of the workspace, None where there is none.
     """
 
     input: str | tuple[str, ...]
@@ -29,6 +45,9 @@ class GraderInput:
     hint: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     trajectory: Sequence[Any] | None = None
+    references: tuple[str, ...] = ()
+    changed: tuple[str, ...] | None = None
+    bench: Bench | None = None
 
 
 @dataclass(frozen=True, slots=True)

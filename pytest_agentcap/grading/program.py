@@ -36,8 +36,12 @@ class ProgramGrader:
 
     def grade(self, given: GraderInput) -> GraderResult:
         """Return the program's verdict; raises GraderError with its last line on stderr when it gives none."""
+        return self.judge(self._document(given))
+
+    def judge(self, document: bytes) -> GraderResult:
+        """Return the program's verdict on a document; raises as `grade`."""
         started = time.monotonic()
-        stdout, stderr = self.ask(self._document(given))
+        stdout, stderr = self.ask(document)
         duration_s = time.monotonic() - started
         try:
             answer = parse_answer(stdout)
@@ -89,9 +93,9 @@ class ProgramGrader:
             raise GraderError(f"grader {self.name}: {problem}; check its #! line and permissions") from error
 
     def _error(self, problem: str, stderr: bytes) -> GraderError:
-        lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-        last = f"; its last line on stderr: {lines[-1][:_STDERR_CHARS]}" if lines else "; it wrote nothing on stderr"
-        return GraderError(f"grader {self.name}: {problem}{last}")
+        said = last_line(stderr)
+        last = f"its last line on stderr: {said}" if said else "it wrote nothing on stderr"
+        return GraderError(f"grader {self.name}: {problem}; {last}")
 
 
 def python_grader(name: str, path: Path, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> ProgramGrader:
@@ -104,6 +108,12 @@ def clean_environment(environ: Mapping[str, str], *, home: Path, temporary: Path
     """Return what a grader may see of an environment: PATH and the locale, beside a home and a TMPDIR of its own."""
     kept = {key: value for key, value in environ.items() if key in {"PATH", "LANG"} or key.startswith("LC_")}
     return {"PATH": os.defpath, **kept, "HOME": str(home), "TMPDIR": str(temporary)}
+
+
+def last_line(output: bytes) -> str:
+    """Return the last line of a program's output that is not blank, cut where it is long; empty without one."""
+    lines = [line.strip() for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1][:_STDERR_CHARS] if lines else ""
 
 
 def _ending(returncode: int | None) -> str:

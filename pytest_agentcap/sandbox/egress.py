@@ -14,6 +14,17 @@ _BACKLOG = 512
 _SOCKET_NAME = "model.sock"
 
 
+class ClosedDoor:
+    """Be the proxy of a sandbox that is to reach none; once it is closed, who tries is refused."""
+
+    def listen(self, sock: socket.socket) -> ClosedDoor:
+        self._sock = sock
+        return self
+
+    def close(self) -> None:
+        self._sock.close()
+
+
 def bind_socket(folder: Path) -> socket.socket:
     """Bind the unix socket that a container reaches when `folder` is mounted at SOCKET_FOLDER; it listens already.
 

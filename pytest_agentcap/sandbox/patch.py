@@ -45,11 +45,15 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Hold a patch, how many files it is about, and what has to be said of it, a line each."""
+    """Hold a patch, the names of all files that changed, and what has to be said of it, a line each."""
 
     data: bytes
-    files: int
+    names: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def files(self) -> int:
+        return len(self.names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ def make_patch(baseline: Baseline, frozen: Path, left_out: Sequence[str], limits
     if dropped:
         others = f" and {len(dropped) - 1} more" if len(dropped) > 1 else ""
         notes.append(f"the patch is without {dropped[0].name!r}{others}: it would be too large")
-    return Patch(_diff(kept) if kept else b"", len(changes), tuple(notes))
+    changed = tuple(sorted(change.name for change in changes))
+    return Patch(_diff(kept) if kept else b"", changed, tuple(notes))
 
 
 def _within(changes: Sequence[_Change], limits: PatchLimits) -> tuple[list[_Change], list[_Change]]:

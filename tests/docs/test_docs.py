@@ -228,6 +228,31 @@ def test_the_example_corpus_runs_as_shown(project, need):
     assert graders.count(["check", "short"]) == 4
 
 
+def test_the_example_graders_run_as_shown(project, need):
+    need("jq")
+    need("node")
+    write_files("docs/graders.md", project)
+    project.capture("checks", "--grader", "length.mjs", "--grader", "brief.sh").assert_outcomes(passed=3)
+    graders = {result["task_id"]: [each["name"] for each in result["graders"]] for result in project.results()}
+    assert graders == {
+        "say": ["contains", "regex", "length", "brief"],
+        "data": ["json-schema", "git-diff", "length", "brief"],
+        "script": ["command", "length", "brief"],
+    }
+
+
+def test_every_built_in_grader_and_key_is_described():
+    import msgspec
+
+    from pytest_agentcap.grading.arguments import Changes, Texts
+    from pytest_agentcap.grading.builtin import NAMES
+
+    text = section("docs/graders.md", "## Built-in graders")
+    keys = {field.name for kind in (Texts, Changes) for field in msgspec.structs.fields(kind)}
+    assert set(NAMES) <= set(named_in_rows(text))
+    assert keys <= set(CODE.findall(text))
+
+
 def test_every_field_of_a_manifest_and_of_captures_is_described(project):
     write_files("docs/corpora.md", project)
     project.capture("notes/prompts.jsonl", "--label", "example").assert_outcomes(passed=2)

@@ -93,5 +93,6 @@ def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path, name: str, proble
         load_grader(name, base=tmp_path)
 
     assert str(caught.value) == (
-        f"grader {tmp_path / name}: {problem}; name a Python file that defines grade(), or an executable"
+        f"grader {tmp_path / name}: {problem}; name a Python file that defines grade(), a .ts or "
+        ".js module that exports it, or an executable"
     )

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pytest_agentcap.grading.base import GraderError, GraderInput, GraderResult
-from pytest_agentcap.grading.combine import run_graders
+from pytest_agentcap.grading.combine import mean_score, run_graders
 from pytest_agentcap.grading.find import load_grader
 from pytest_agentcap.grading.program import ProgramGrader, python_grader
 
@@ -305,9 +305,24 @@ def test_several_graders_answer_in_order(tmp_path: Path, workspace: Path) -> Non
         (tmp_path / f"{name}.py").write_text(GRADE + f"    return {{'pass': {verdict}}}")
     graders = [load_grader(name, base=tmp_path) for name in ("first.py", "second.py")]
 
-    results = run_graders(graders, given(workspace))
+    graded = run_graders(graders, given(workspace))
 
-    assert [(result.name, result.passed) for result in results] == [("first", True), ("second", False)]
+    assert [(result.name, result.passed) for result in graded.results] == [("first", True), ("second", False)]
+    assert graded.error is None
+    assert mean_score(graded.results) == 0.5
+
+
+def test_a_grader_that_breaks_takes_nothing_from_the_others(tmp_path: Path, workspace: Path) -> None:
+    (tmp_path / "breaks.py").write_text(GRADE + "    raise LookupError('no rubric')")
+    (tmp_path / "works.py").write_text(GRADE + "    return {'pass': True}")
+    names = ("breaks.py", "works.py", "contains:hello", "contains:help", "breaks.py")
+
+    graded = run_graders([load_grader(name, base=tmp_path) for name in names], given(workspace))
+
+    told = [(result.name, result.passed) for result in graded.results]
+    assert told == [("works", True), ("contains", True), ("contains-2", False)]
+    assert graded.error is not None
+    assert graded.error.startswith("grader breaks: exited with code 1")
 
 
 def assert_ends(pid: int) -> None:

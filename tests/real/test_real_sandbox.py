@@ -190,3 +190,30 @@ def test_a_corpus_that_asks_for_the_network_gets_it_and_no_other_does(shell):
     assert "eth0" in found["open"]["turns"][0]["reply"]
     assert "eth0" not in found["locked"]["turns"][0]["reply"]
     assert shell.manifests()[0]["network"] == "model, open"
+
+
+def test_what_the_agent_wrote_is_graded_in_a_container_without_network(shell):
+    tests = "test_reach.py"
+    reach = "curl -s -m 5 http://127.0.0.1:8400/x/v1/models; proxy=$?; curl -s -m 5 http://1.1.1.1; echo $((proxy != 0)) $?"
+    shell.write_jsonl(
+        {"id": "good", "input": f"python3 call hi; echo 'print(6 * 7)' > {tests}", "metadata": {"command": reach}},
+        {
+            "id": "bad",
+            "input": "python3 call hi; ln -s /etc/passwd link",
+            "metadata": {"command": "python3 test_reach.py"},
+        },
+        {"id": "stuck", "input": "python3 call hi", "metadata": {"command": ["sleep", "600"]}},
+    )
+    shell.write("conftest.py", "import pytest\n\n\n@pytest.fixture\ndef grader():\n    return 'command'\n")
+    done = run(shell, "--grader-timeout", "5")
+    done.assert_outcomes(passed=1, failed=2)
+    results = {result["task_id"]: result for result in shell.results()}
+    good, bad, stuck = (results[name] for name in ("good", "bad", "stuck"))
+    assert good["graders"][0]["reasoning"] == "exit code 0; its last line on stdout: 1 7"
+    assert (bad["verdict"], bad["graders"][0]["outcome"]) == ("failed", {"exit_code": 2})
+    assert stuck["reason"].startswith("grader command: did not finish within 5 s")
+    assert stuck["verdict"] == "grader_error"
+    left = subprocess.run(
+        ["podman", "ps", "-aq", "--filter", "label=agentcap.agent=test-shell"], capture_output=True, check=True
+    )
+    assert left.stdout == b""
