@@ -194,14 +194,8 @@ def test_a_corpus_that_asks_for_the_network_gets_it_and_no_other_does(shell):
 
 def test_what_the_agent_wrote_is_graded_in_a_container_without_network(shell):
     tests = "test_reach.py"
-<<<<<<< HEAD
-    reach = "curl -s -m 5 http://127.0.0.1:8400/x/v1/models; proxy=$?; curl -s -m 5 http://1.1.1.1; echo $((proxy != 0)) $?"
-=======
-    reach = "ls /sys/class/net; ls -la /work; id -un; cat /proc/net/tcp | wc -l; "
-    reach += (
-        "curl -s -m 5 http://127.0.0.1:8400/x/v1/models; proxy=$?; curl -s -m 5 http://1.1.1.1; echo $((proxy != 0)) $?"
-    )
->>>>>>> ccba55b (Pin built-in graders by their arguments)
+    reach = "curl -s -m 5 http://127.0.0.1:8400/x/v1/models; proxy=$?; curl -s -m 5 http://1.1.1.1; "
+    reach += "echo $((proxy != 0)) $?"
     shell.write_jsonl(
         {"id": "good", "input": f"python3 call hi; echo 'print(6 * 7)' > {tests}", "metadata": {"command": reach}},
         {
