@@ -42,7 +42,7 @@ def apply(patch: Patch, folder: Path) -> None:
 
 
 def test_an_unchanged_workspace_is_an_empty_patch(began: Path, ended: Path) -> None:
-    assert make_patch(Baseline.of(began, {}), ended, ()) == Patch(b"", 0, ())
+    assert make_patch(Baseline.of(began, {}), ended, ()) == Patch(b"", (), ())
 
 
 def test_the_patch_makes_of_the_original_what_the_session_left(began: Path, ended: Path) -> None:
