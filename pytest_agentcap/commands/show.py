@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import sys
 from typing import Any
 
 from pytest_agentcap.commands.base import Commands
 from pytest_agentcap.commands.output import complain, write, write_json, write_table
-from pytest_agentcap.runs.captures import Capture, CaptureError, Half, read_half, read_head
+from pytest_agentcap.runs.captures import Capture, CaptureError, Half, read_half, read_head, wire_bytes
 from pytest_agentcap.runs.layout import RunDirectory, workspace_folder
 from pytest_agentcap.runs.listing import TargetError, find_call, find_run, summarize_run
 from pytest_agentcap.text import reindent
@@ -137,7 +136,7 @@ def _show_call(capture: Capture, halves: list[str], chosen: bool, raw: bool) -> 
             write("(no response)")
         elif raw:
             sys.stdout.flush()
-            sys.stdout.buffer.write(_wire_bytes(half))
+            sys.stdout.buffer.write(wire_bytes(half))
         else:
             if not chosen:
                 _show_head(half)
@@ -150,11 +149,3 @@ def _show_head(half: Half) -> None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             write(f"{key}: {text}".replace("\n", "\\n"))
     write("")
-
-
-def _wire_bytes(half: Half) -> bytes:
-    """Return a body as it was on the wire, content encodings undone."""
-    encoded = half.head.get(f"{half.key}_base64")
-    if encoded is not None:
-        return base64.b64decode(encoded)
-    return str(json.loads(half.text)).encode("utf-8", "surrogatepass") if half.key == "raw" else half.text

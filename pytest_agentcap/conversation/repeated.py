@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, AnyStr
 
 from pytest_agentcap.conversation.values import Document, parse
 
@@ -77,8 +77,8 @@ class RepeatedBodies:
         return _go_on(text, best, best.items[:kept], best.ends[:kept], start)
 
 
-def common_prefix(one: str, other: str) -> int:
-    """Return how many characters two texts have in common at their beginning."""
+def common_prefix(one: AnyStr, other: AnyStr) -> int:
+    """Return how many characters, or bytes, two texts have in common at their beginning."""
     low, high = 0, min(len(one), len(other))
     while low < high and other.startswith(one[low : low + _STEP], low):
         low += _STEP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -30,6 +31,14 @@ class Half:
     head: dict[str, Any]
     key: str
     text: bytes
+
+
+def wire_bytes(half: Half) -> bytes:
+    """Return a body as it was on the wire, content encodings undone."""
+    encoded = half.head.get(f"{half.key}_base64")
+    if encoded is not None:
+        return base64.b64decode(encoded)
+    return str(json.loads(half.text)).encode("utf-8", "surrogatepass") if half.key == "raw" else half.text
 
 
 @dataclass(frozen=True)

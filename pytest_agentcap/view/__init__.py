@@ -1,0 +1,1 @@
+"""Runs as one HTML page: captures packed small, and the page's own scripts that show them."""
