@@ -20,10 +20,9 @@ from pytest_agentcap.conversation.repeated import common_prefix
 
 BLOCK_BYTES = 1 << 18
 _RECENT = 4
-# Where a beginning that two bodies share is cut back to, so that what follows is cut as it was when it was new.
-_ITEM = b",{"
 _STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _LINE = re.compile(rb".*?(?:\\n|\Z)", re.DOTALL)
+_QUOTE = re.compile(rb'(?<!\\)"')
 _LONG = 200
 _CUT_EVERY = 8
 _SMALL = 64
@@ -75,8 +74,7 @@ class Pool:
     def _add_beside(self, body: _Body, prefix: int, text: bytes) -> Slices:
         """Take a text as a beginning and an end of a body, and what is between."""
         suffix = common_suffix(body.text, text, min(len(body.text), len(text)) - prefix)
-        if prefix + suffix < len(text):
-            prefix = max(0, text.rfind(_ITEM, 0, prefix) + 1)
+        prefix, suffix = _widened(text, prefix, suffix)
         slices = _cut(body, 0, prefix)
         self._extend(slices, text[prefix : len(text) - suffix])
         for start, length in _pairs(_cut(body, len(body.text) - suffix, len(body.text))):
@@ -95,15 +93,14 @@ class Pool:
 
     def add_string(self, text: str) -> Slices:
         """Take a text as the inside of the JSON string that it is, spelled as in a body that holds it."""
-        plain = escaped(text)
-        if plain not in self._known and not text.isascii():
-            ascii_only = json.dumps(text)[1:-1].encode()
-            if next(_string_pieces(ascii_only), b"") in self._known:
-                plain = ascii_only
+        spellings = [escaped(text)] if text.isascii() else [escaped(text), json.dumps(text)[1:-1].encode()]
         slices: Slices = []
-        for piece in _string_pieces(plain):
+        for piece in min((list(_string_pieces(spelled)) for spelled in spellings), key=self._new_bytes):
             self._take(slices, piece)
         return slices
+
+    def _new_bytes(self, pieces: list[bytes]) -> int:
+        return sum(len(piece) for piece in pieces if piece not in self._known)
 
     def _extend(self, slices: Slices, text: bytes) -> None:
         for piece in _pieces(text):
@@ -157,6 +154,27 @@ def common_suffix(one: bytes, other: bytes, most: int) -> int:
         else:
             high = middle - 1
     return low
+
+
+def _widened(text: bytes, prefix: int, suffix: int) -> tuple[int, int]:
+    """Shorten what is shared at both ends so that what is between holds its JSON strings as a whole.
+
+    They are then cut as they will be when the same texts come alone.
+    """
+    if prefix + suffix == len(text):
+        return prefix, suffix
+    closing = _QUOTE.search(text, len(text) - suffix)
+    return _outside(text, prefix), len(text) - closing.end() if closing else suffix
+
+
+def _outside(text: bytes, prefix: int) -> int:
+    """Return the last place of a JSON text's beginning that is surely in no string; in other texts maybe its end."""
+    # Within a string the quotes would be escaped; one that ends in a brace only costs a worse cut.
+    opened = max(text.rfind(b'{"', 0, prefix), text.rfind(b'["', 0, prefix))
+    closed = text.rfind(b'"}', 0, prefix)
+    if closed > opened and text[closed - 1 : closed] != b"\\":
+        return closed + len(b'"}')
+    return opened if opened >= 0 else prefix
 
 
 def _pieces(text: bytes) -> Iterator[bytes]:

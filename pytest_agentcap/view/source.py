@@ -10,6 +10,7 @@ from typing import Any
 from pytest_agentcap.conversation.files import HUB, CapturesFile, find_files, is_repository
 from pytest_agentcap.conversation.records import SessionKey
 from pytest_agentcap.conversation.sources import Faults
+from pytest_agentcap.conversation.values import as_integer
 from pytest_agentcap.inspect.source import CallSource, ParquetSource, RunSource, Unreadable
 from pytest_agentcap.runs.layout import RunDirectory, find_runs, workspace_folder
 from pytest_agentcap.runs.listing import TargetError, find_run
@@ -93,6 +94,11 @@ def pack_sessions(source: Source, faults: Faults) -> Iterator[PackedSession]:
         name = key[-1]
         told.add(name)
         yield packer.finish(source.results.get(name, {}), source.patch(name) if name else None)
-    for name, result in source.results.items():
+    for name, result in sorted(source.results.items(), key=lambda item: _order(item[1])):
         if name not in told:
             yield SessionPacker(source.facts).finish(result, source.patch(name))
+
+
+def _order(result: Mapping[str, Any]) -> tuple[str, int, str, int, int]:
+    index, trial, attempt = (as_integer(result.get(name)) or 0 for name in ("index", "trial", "attempt"))
+    return str(result.get("corpus")), index, str(result.get("task_id")), trial, attempt

@@ -8,7 +8,7 @@ import { whenNear } from "./lazy.js";
 import { renderMessage } from "./messages.js";
 import { align } from "./sequences.js";
 
-/** @typedef {{ message: number, call: number, answer: boolean, key: string }} Item */
+/** @typedef {{ message: number, call: number, answer: boolean, key: string, system: boolean }} Item */
 
 /**
  * Return the other sessions of a session's task.
@@ -43,18 +43,21 @@ export async function renderComparison(numbers, into) {
   const sessions = await Promise.all(numbers.map(openSession));
   const told = sessions.map(itemsOf);
   const rows = align(told.map((items) => items.map((item) => item.key)));
-  const first = rows.findIndex((row) => !isSame(row, told));
+  // Agents have system prompts of their own: that they differ says nothing of how the task went.
+  const isSystem = (row) => row.some((place, column) => place !== null && told[column][place].system);
+  const first = rows.findIndex((row) => !isSame(row, told) && !isSystem(row));
+  const prompts = rows.some((row) => isSystem(row) && !isSame(row, told)) ? " System prompts differ." : "";
   const grid = h("div", { class: "comparison", role: "table", "aria-label": "Sessions side by side" });
   grid.style.setProperty("--columns", String(sessions.length));
   grid.appendChild(h("div", { class: "row heads", role: "row" }, sessions.map(head)));
   rows.forEach((row, at) => {
-    if (at === first) grid.appendChild(divergence(at));
+    if (at === first) grid.appendChild(divergence());
     grid.appendChild(rowOf(row, told, sessions));
   });
-  const same = first === -1 ? rows.length : first;
-  const summary = first === -1 ? `All ${counted(rows.length, "message")} are the same.` : `The first ${counted(same, "message")} are the same.`;
+  const before = rows.slice(0, Math.max(0, first)).filter((row) => !isSystem(row)).length;
+  const summary = first === -1 ? "They say the same from beginning to end." : `${counted(before, "message")} the same, then they differ.`;
   const jump = first === -1 ? null : button("Go to the first difference", goToDifference);
-  append(into, [h("p", { role: "status", class: "bar" }, summary, jump), grid]);
+  append(into, [h("p", { role: "status", class: "bar" }, summary + prompts, jump), grid]);
 }
 
 /** Bring the first difference to the top. */
@@ -75,7 +78,10 @@ function itemsOf(session) {
   return main.flatMap((thread) =>
     thread.steps.flatMap(([number]) => {
       const call = calls[number];
-      const item = (message, answer) => ({ message, call: number, answer, key: messages[message].key || `empty ${messages[message].role}` });
+      const item = (message, answer) => {
+        const { key, role } = messages[message];
+        return { message, call: number, answer, key: key || `empty ${role}`, system: role === "system" };
+      };
       return [...(call.told ?? []).map((message) => item(message, false)), ...(call.said === null ? [] : [item(call.said, true)])];
     }),
   );
@@ -97,10 +103,9 @@ function head(session) {
   return h("div", { role: "columnheader" }, h("b", null, nameOf(session.number)), h("br"), h("small", null, `${figures.join(" · ")} · ${used}`));
 }
 
-/** @param {number} at */
-function divergence(at) {
-  const text = at === 0 ? "They differ from the first message on" : "First difference";
-  return h("div", { class: "divergence", id: "divergence", role: "row", tabindex: -1 }, h("span", { role: "cell" }, text));
+/** Mark where sessions begin to differ. */
+function divergence() {
+  return h("div", { class: "divergence", id: "divergence", role: "row", tabindex: -1 }, h("span", { role: "cell" }, "First difference"));
 }
 
 /**

@@ -18,7 +18,8 @@ export function renderConversation(session, into) {
   const { calls = [], threads = [] } = session.document;
   if (calls.length === 0) into.appendChild(h("p", { class: "quiet" }, "This session made no call."));
   const seen = new Set();
-  for (const thread of threads) {
+  const first = threads.filter((thread) => thread.kind === "main");
+  for (const thread of [...first, ...threads.filter((thread) => thread.kind !== "main")]) {
     const places = thread.steps.map((step) => place(session, step[0], step, seen));
     into.appendChild(threadBox(thread, threads.length > 1, places));
   }
