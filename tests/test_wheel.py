@@ -40,7 +40,7 @@ def from_wheel(installed: Path, *arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
-def test_the_wheel_brings_agents_and_corpora(installed: Path, tmp_path: Path) -> None:
+def test_the_wheel_brings_agents_corpora_and_the_viewer(installed: Path, tmp_path: Path) -> None:
     cli = ("-c", "import sys; from pytest_agentcap.cli import main; sys.exit(main(sys.argv[1:]))")
     listed = from_wheel(installed, *cli, "agents", cwd=tmp_path)
     folders = {path.parent.name for path in (REPOSITORY / "agents").glob("*/agent.toml")}
@@ -51,3 +51,4 @@ def test_the_wheel_brings_agents_and_corpora(installed: Path, tmp_path: Path) ->
         installed, "-m", "pytest", str(quickstart), "--agent=loop", "--sandbox=host", "--limit=1", cwd=tmp_path
     )
     assert "1 passed" in said
+    assert "1 sessions" in from_wheel(installed, *cli, "view", ".", cwd=tmp_path)
