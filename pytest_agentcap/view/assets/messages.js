@@ -80,7 +80,23 @@ function toolCall(part, text) {
   const kind = part.kind && part.kind !== "function" ? ` (${part.kind})` : "";
   const title = h("p", { class: "tool-name" }, h("span", { "aria-hidden": "true" }, "→ "), h("b", null, part.name), kind);
   if (part.id) title.appendChild(small(` ${part.id}`));
-  return h("div", { class: "tool-call", role: "group", "aria-label": `Call of the tool ${part.name}` }, title, json(text));
+  return h("div", { class: "tool-call", role: "group", "aria-label": `Call of the tool ${part.name}` }, title, toolArguments(text));
+}
+
+/**
+ * Show arguments by name, texts as they read; what is no JSON object as it was written.
+ * @param {string} text
+ */
+function toolArguments(text) {
+  const values = isJson(text) ? JSON.parse(text) : null;
+  if (values === null || Array.isArray(values) || Object.keys(values).length === 0) return json(text);
+  // A repeated key, or a number that no double holds, would be shown as something else.
+  if (layOut(JSON.stringify(values)).join("\n") !== layOut(text).join("\n")) return json(text);
+  const shown = Object.entries(values).map(([name, value]) => {
+    const told = typeof value === "string" ? longText(value, { of: name }) : json(JSON.stringify(value));
+    return h("div", null, h("dt", null, name), h("dd", null, told));
+  });
+  return h("dl", { class: "arguments" }, shown);
 }
 
 /**
