@@ -41,6 +41,7 @@ from pytest_agentcap.preflight import (
     check_upstream,
 )
 from pytest_agentcap.runs.attempts import NONE_SELECTED, read_plan, read_selected
+from pytest_agentcap.replay.settings import replay_facts, replayed_source
 from pytest_agentcap.runs.layout import RunDirectory, create_run, workspace_folder
 from pytest_agentcap.runs.manifest import Manifest
 from pytest_agentcap.runs.pairs import finish_journals
@@ -112,6 +113,9 @@ class Controller:
             for upstream, key in self.upstreams:
                 check_upstream(upstream, key, "--models:" if self.settings.listed else "--upstream")
                 check_push(self.settings, upstream)
+            if self.settings.replay.upstream and any(replayed_source(upstream) for upstream, _ in self.upstreams):
+                key = next(key for upstream, key in self.upstreams if replayed_source(upstream))
+                check_upstream(self.settings.replay.upstream, key, "--replay-upstream")
             uri = self._start_podman(say)
             check_sandboxes(self.settings, self.agents, uri, self.state, say)
             runs = {key: str(run.path) for key, run in self._open_runs().items()}
@@ -237,6 +241,7 @@ class Controller:
             "model": target.id,
             "provider": provider,
             "upstream": target.upstream,
+            **replay_facts(settings.replay, target.upstream),
             "turns_per_task": settings.turns,
             "followup": settings.followup,
             **({"label": label} if (label := target.label or settings.label) is not None else {}),

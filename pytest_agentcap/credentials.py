@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from pytest_agentcap.options import ROUTER, SCRIPTED, ModelTarget, Settings
+from pytest_agentcap.replay.settings import replayed_source
 from pytest_agentcap.runs.masking import environment_secrets
 
 
@@ -35,7 +36,10 @@ def key_of(target: ModelTarget, settings: Settings) -> Key | None:
         return Key(value, target.api_key_env)
     if target.api_key is not None:
         return Key(target.api_key, "--models")
-    return own_key(target.upstream) if settings.listed else find_key(target.upstream, settings.api_key)
+    upstream = settings.replay.upstream if replayed_source(target.upstream) else target.upstream
+    if upstream is None:
+        return None
+    return own_key(upstream) if settings.listed else find_key(upstream, settings.api_key)
 
 
 def keys_of(settings: Settings) -> tuple[Key | None, ...]:

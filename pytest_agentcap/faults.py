@@ -59,7 +59,12 @@ class UpstreamWatch:
             self._failed = (*self._failed, call) if trouble_of(call) else ()
 
     def check(self) -> None:
-        """Raise UpstreamFault when too many calls in a row have failed, and none is on its way that may not."""
+        """Raise UpstreamFault when too many calls in a row have failed, and none is on its way that may not.
+
+        Likewise when the lease was halted.
+        """
+        if self._lease.halt:
+            raise UpstreamFault(self._lease.halt)
         failed = self._failed
         if len(failed) < REFUSED_IN_A_ROW or self._lease.in_flight:
             return

@@ -13,6 +13,7 @@ import pytest
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.distributed import ASSIGNMENT
 from pytest_agentcap.options import SCRIPTED, ModelTarget, Settings
+from pytest_agentcap.replay.settings import replayed_source
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from pytest_agentcap.debug import Debug
     from pytest_agentcap.followup.base import Drafter, Followup
     from pytest_agentcap.grading.base import Grader
+    from pytest_agentcap.plan import SessionPlan
     from pytest_agentcap.proxy.server import CaptureProxy
+    from pytest_agentcap.replay.form import Rules
+    from pytest_agentcap.replay.replay import Replay, ReplayFor
     from pytest_agentcap.runs.layout import RunDirectory
     from pytest_agentcap.runs.writer import PairWriter
     from pytest_agentcap.sandbox.base import Sandbox, SandboxOptions
@@ -34,13 +38,15 @@ GraderValue = str | Path | Mapping[str, Any]
 GraderFiles = GraderValue | Sequence[GraderValue] | None
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 SESSION: pytest.StashKey[AgentSession] = pytest.StashKey()
+# Where a strict replay's requests would go; nothing is ever sent there.
+_NOWHERE = "http://replay.invalid"
 
 
 @dataclass(slots=True)
 class Capturing:
-    """Hold what runs once in a worker: the pair writer, a proxy for each upstream, and the scripted model.
+    """Hold what runs once in a worker: the pair writer, a proxy for each upstream, the scripted model, recordings.
 
-    Proxies and model are started when the first session needs them, and closed by `stack`.
+    Proxies and model are started, and recordings opened, when the first session needs them, and closed by `stack`.
     """
 
     settings: Settings
@@ -49,6 +55,22 @@ class Capturing:
     secrets: tuple[str, ...]
     proxies: dict[tuple[str, Key | None], CaptureProxy] = field(default_factory=dict)
     model: ScriptedModel | None = None
+    replays: dict[str, Replay] = field(default_factory=dict)
+
+    def replay(self, target: ModelTarget) -> Replay | None:
+        """Return the recording if that is what the target's upstream serves.
+
+        Raises RecordingError.
+        """
+        from pytest_agentcap.replay.replay import Replay
+        from pytest_agentcap.runs.layout import workspace_folder
+
+        source = replayed_source(target.upstream)
+        if source is None:
+            return None
+        if source not in self.replays:
+            self.replays[source] = Replay.of(source, workspace_folder(), self.settings.replay)
+        return self.replays[source]
 
     def scripted(self, target: ModelTarget) -> ScriptedModel | None:
         """Return the scripted model if that is the target's upstream."""
@@ -65,9 +87,15 @@ class Capturing:
 
         key = key_of(target, self.settings)
         if (target.upstream, key) not in self.proxies:
-            scripted = self.scripted(target)
-            upstream = Upstream(scripted.url if scripted else target.upstream, key.value if key else None)
-            proxy = CaptureProxy(upstream, recorded_as=target.upstream)
+            scripted, replay = self.scripted(target), self.replay(target)
+            url = scripted.url if scripted else target.upstream
+            if replay:
+                url = self.settings.replay.upstream or _NOWHERE
+            upstream = Upstream(url, key.value if key else None)
+            if replay:
+                proxy = CaptureProxy(upstream, recorded_as=target.upstream, transport=replay.transport)
+            else:
+                proxy = CaptureProxy(upstream, recorded_as=target.upstream)
             self.stack.callback(proxy.close)
             self.proxies[target.upstream, key] = proxy
         return self.proxies[target.upstream, key]
@@ -151,6 +179,14 @@ def shared_home() -> bool:
     return False
 
 
+@pytest.fixture
+def replay_rules(pytestconfig: pytest.Config) -> Rules:
+    """What of a request does not count, beside what never does, when it is looked for in a recording."""
+    from pytest_agentcap.replay.form import Rules
+
+    return Rules().ignoring(*pytestconfig.stash[SETTINGS].replay.ignore)
+
+
 @pytest.fixture(scope="session")
 def _homes(pytestconfig: pytest.Config, capture_proxy: CaptureProxy) -> Iterator[Homes]:
     """The shared homes of this worker; they are closed before the proxy that serves them."""
@@ -218,6 +254,7 @@ def agent_session(
     grader: GraderFiles,
     workspace_source: Path | str | None,
     sandbox_options: SandboxOptions,
+    replay_rules: Rules,
     shared_home: bool,
     _homes: Homes,
     tmp_path: Path,
@@ -257,6 +294,7 @@ def agent_session(
         home = _homes.find(agent_sandbox, f"{capture_run.path}\n{module.nodeid if module else ''}", trial)
         around = replace(around, sandbox=home, earlier=home.earlier)
     around.debug = _debug(config)
+    around.replay = _replay_for(plan, _capturing.replay(_target), replay_rules)
     try:
         session = AgentSession(plan.claimed(), around)
     except OSError as error:
@@ -267,6 +305,16 @@ def agent_session(
     finally:
         session.close()
         live.clear()
+
+
+def _replay_for(plan: SessionPlan, replay: Replay | None, rules: Rules) -> ReplayFor | None:
+    from pytest_agentcap.replay.matcher import Identity
+    from pytest_agentcap.replay.replay import ReplayFor
+
+    if replay is None:
+        return None
+    identity = Identity(plan.task.id, plan.trial, plan.agent.name, plan.task.corpus, plan.model)
+    return ReplayFor(replay, identity, rules)
 
 
 def _debug(config: pytest.Config) -> Debug | None:

@@ -15,8 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from pytest_agentcap.sharding import Shard, ShardError, shard_text
+from pytest_agentcap.replay.settings import PACES, ReplaySettings, recorded_model, replayed_source
 
 SCRIPTED = "scripted"
+REPLAY_MODES = ("strict", "fallthrough", "prefix")
 FOLLOWUPS = ("continue", "templates", "synthesized")
 ROUTER = "https://router.huggingface.co"
 
@@ -67,9 +69,12 @@ def model_id(text: str) -> str:
 
 
 def upstream_url(text: str) -> str:
+    if replayed_source(text):
+        return text
     if text != SCRIPTED and not is_base_url(text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no upstream: give {SCRIPTED!r} or a URL without query, such as {ROUTER} or http://127.0.0.1:8080"
+            f"{text!r} is no upstream: give {SCRIPTED!r}, replay:SOURCE or a URL without query, such as {ROUTER} or "
+            "http://127.0.0.1:8080"
         )
     return text.rstrip("/")
 
@@ -78,6 +83,20 @@ def judge_url(text: str) -> str:
     if not is_base_url(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no model server: give a URL without query")
     return text.rstrip("/")
+
+
+def server_url(text: str) -> str:
+    if not is_base_url(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no URL of a model server, such as http://127.0.0.1:8080")
+    return text.rstrip("/")
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
 
 
 def is_base_url(text: str) -> bool:
@@ -175,7 +194,29 @@ OPTIONS = (
     ),
     Option("model", "ask for this model", model_id, "ID", repeatable=True),
     Option("models", "a file of models: each with its upstream, its key's variable and its label", metavar="FILE"),
-    Option("upstream", "the model server: a URL, or 'scripted' (the default when there is no --model)", upstream_url),
+    Option(
+        "upstream",
+        "the model server: a URL, 'scripted' (the default when there is no --model), or what was recorded: replay:RUN, "
+        "replay:FILE.parquet or replay:hf://datasets/OWNER/NAME",
+        upstream_url,
+    ),
+    Option(
+        "replay",
+        "what becomes of a request that was not recorded: strict (default, the test fails), fallthrough (the model "
+        "answers it) or prefix (the model answers from there on)",
+        _one_of(*REPLAY_MODES),
+        "MODE",
+    ),
+    Option("replay-upstream", "the model server that answers what was not recorded", server_url, "URL"),
+    Option("replay-speed", "instant (default) or real, the recorded pace", _one_of(*PACES), "PACE"),
+    Option(
+        "replay-ignore",
+        "parts of a request's texts that do not count when it is looked for in a recording",
+        _pattern,
+        "REGEX",
+        repeatable=True,
+    ),
+    Option("fork-at", "replay up to this turn, from which on the model answers", _count, "N"),
     Option("api-key", "the upstream's key; stays on this machine (environment: AGENTCAP_API_KEY)", metavar="KEY"),
     Option("turns", "turns per session (default 1)", _count, "N"),
     Option("followup", f"what is said from the second turn on: {', '.join(FOLLOWUPS)}", _one_of(*FOLLOWUPS)),
@@ -293,6 +334,7 @@ class Settings:
     redact: bool
     mask: bool
     debug: bool
+    replay: ReplaySettings
 
     @classmethod
     def of(cls, config: pytest.Config) -> Settings:
@@ -306,6 +348,8 @@ class Settings:
             if given["no-scan"] and given[name]:
                 raise pytest.UsageError(f"--{name} needs the scan: leave out --no-scan")
         upstream = given["upstream"]
+        if given["agent"] and not models and not given["models"] and (source := replayed_source(upstream)):
+            models = (_recorded_model(source),)
         if given["models"]:
             targets = _listed_targets(given)
         else:
@@ -358,6 +402,7 @@ class Settings:
             redact=bool(given["redact"]),
             mask=not given["no-mask"],
             debug=bool(given["debug"]),
+            replay=_replay_settings(given, targets),
         )
 
     @property
@@ -375,6 +420,20 @@ class Settings:
             else f"{target.id}@{target.label or urlsplit(target.upstream).netloc}"
             for target in self.targets
         )
+
+
+def _recorded_model(source: str) -> str:
+    try:
+        return recorded_model(source)
+    except (ValueError, OSError) as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _replay_settings(given: dict[str, Any], targets: tuple[ModelTarget, ...]) -> ReplaySettings:
+    try:
+        return ReplaySettings.of(given, any(replayed_source(target.upstream) for target in targets))
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _listed_targets(given: dict[str, Any]) -> tuple[ModelTarget, ...]:

@@ -49,7 +49,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Hold what became of a session so far; `tally` is empty until the session is stopped."""
+    """Hold what became of a session so far; `tally` is empty until the session is stopped.
+
+    `difference` tells, in lines, of a request that is not in the recording which is replayed.
+    """
 
     verdict: str
     reason: str | None
@@ -61,6 +64,7 @@ class Outcome:
     tally: Tally
     abort_reason: str | None
     freeze: Callable[[], Path]
+    difference: Sequence[str] = ()
 
     @property
     def reply(self) -> str:
@@ -157,6 +161,8 @@ def report_section(outcome: Outcome) -> str:
         )
     if not outcome.calls:
         lines.append("  (none)")
+    if outcome.difference:
+        lines += ["", "the request and the nearest recorded one:", *(f"  {printable(x)}" for x in outcome.difference)]
     for turn in outcome.turns[-1:]:
         said = turn.stderr.splitlines()[-_SHOWN_LINES:] or ["(none)"]
         lines += [

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_agentcap.followup.base import Drafter, Followup
     from pytest_agentcap.options import Settings
     from pytest_agentcap.proxy.server import CaptureProxy
+    from pytest_agentcap.replay.replay import ReplayFor
     from pytest_agentcap.sandbox.workspace import Workspace
     from pytest_agentcap.session import AgentSession
     from pytest_agentcap.upstream.scripted import ScriptedModel
@@ -132,3 +133,4 @@ class Surroundings:
     earlier: set[tuple[str, str]] = field(default_factory=set)
     debug: Debug | None = None
     bench: Sandbox | None = None
+    replay: ReplayFor | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_agentcap.credentials import Key
 from pytest_agentcap.options import SCRIPTED, Settings
 from pytest_agentcap.plan import sandbox_options_of
+from pytest_agentcap.replay.settings import replayed_source
 from pytest_agentcap.sandbox.choose import make_sandbox
 from pytest_agentcap.sandbox.egress import ClosedDoor
 from pytest_agentcap.sandbox.workspace import prepare_workspace
@@ -31,6 +32,9 @@ def check_upstream(upstream: str, key: Key | None, option: str = "--upstream") -
     Raises PreflightError naming the option that the upstream comes from.
     """
     if upstream == SCRIPTED:
+        return
+    if (source := replayed_source(upstream)) is not None:
+        _check_recording(source)
         return
     import httpx
 
@@ -54,6 +58,16 @@ def check_upstream(upstream: str, key: Key | None, option: str = "--upstream") -
         raise PreflightError(f"{option} {upstream}: answered {answer.status_code} to {used}")
 
 
+def _check_recording(source: str) -> None:
+    from pytest_agentcap.replay.recording import RecordingError, open_recording
+    from pytest_agentcap.runs.layout import workspace_folder
+
+    try:
+        open_recording(source, workspace_folder())
+    except RecordingError as error:
+        raise PreflightError(f"--upstream {error}") from error
+
+
 def check_push(settings: Settings, upstream: str) -> None:
     """Find out whether what is captured may be published, can be scanned, and the Hub's token may write there.
 
@@ -63,6 +77,8 @@ def check_push(settings: Settings, upstream: str) -> None:
         return
     if upstream == SCRIPTED:
         raise PreflightError("--push: what the scripted model says is not published; pass --model and --upstream")
+    if replayed_source(upstream):
+        raise PreflightError("--push: what is replayed is no new data; publish the recording itself")
     from huggingface_hub import HfApi
 
     from pytest_agentcap.publish.destination import Destination

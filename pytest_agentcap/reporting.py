@@ -15,6 +15,7 @@ import pytest
 
 from pytest_agentcap.options import SCRIPTED, Settings
 from pytest_agentcap.runs.order import last_attempts
+from pytest_agentcap.replay.settings import replayed_source
 
 if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
@@ -46,7 +47,11 @@ def header(controller: Controller, taken: Sequence[str]) -> list[str]:
 def _where(settings: Settings, upstream: str) -> str:
     if upstream == SCRIPTED:
         return "the scripted model"
-    return f"{', '.join(target.id for target in settings.targets if target.upstream == upstream)} at {upstream}"
+    asked = ", ".join(target.id for target in settings.targets if target.upstream == upstream)
+    if source := replayed_source(upstream):
+        live = f", then {asked} at {settings.replay.upstream}" if settings.replay.upstream else ""
+        return f"a replay of {source} ({settings.replay.mode}){live}"
+    return f"{asked} at {upstream}"
 
 
 def announce(settings: Settings, planned: Extent, overrides: Mapping[str, Overrides]) -> list[str]:

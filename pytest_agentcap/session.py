@@ -31,6 +31,7 @@ from pytest_agentcap.turns import Stage, prompt_of, run_turn
 
 if TYPE_CHECKING:
     from pytest_agentcap.proxy.leases import Call
+    from pytest_agentcap.replay.session import SessionReplay
 
 _TRACE_S = 60.0
 
@@ -61,6 +62,7 @@ class AgentSession:
         self._patch: Patch | None = None
         self._tally = UNCOUNTED
         self._telemetry: dict[str, Any] | None = None
+        self._replay: SessionReplay | None = None
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -105,7 +107,7 @@ class AgentSession:
 
     def outcome(self) -> Outcome:
         """Return how the session stands now."""
-        fault = self._opened.lease.fault if self._opened else None
+        fault = self._opened.lease.fault or self._opened.lease.halt if self._opened else None
         own = [call for call in self.calls if call.rid not in self._tally.others]
         verdict, reason = judge(self._turns, own, self._infra or fault, self._abort, self._graded)
         if verdict == "no_calls" and self._forwarded():
@@ -121,6 +123,7 @@ class AgentSession:
             tally=self._tally,
             abort_reason=self._abort,
             freeze=lambda: self.workspace,
+            difference=self._replay.difference if self._replay else (),
         )
 
     def _forwarded(self) -> list[str]:
@@ -142,6 +145,9 @@ class AgentSession:
             self._keep_patch()
         finally:
             self._around.proxy.revoke(self._opened.lease)
+            if self._replay and self._around.replay:
+                self._around.replay.close(self._opened.lease)
+                self._notes.append(self._replay.note)
             try:
                 self._around.pairs.finish(self._opened.lease.journal.path, self.plan.run.captures)
             except OSError as error:
@@ -173,6 +179,7 @@ class AgentSession:
         lease = around.proxy.grant(journal, plan.head())
         around.pairs.follow(journal, plan.run.captures)
         try:
+            self._replay = around.replay.open(lease) if around.replay else None
             box = around.sandbox.start(plan.claim.session, around.proxy, plan.options)
         except BaseException:
             around.proxy.revoke(lease)

@@ -23,6 +23,7 @@ class Unanswered(UpstreamFailure):
 class PlainReply:
     """One answer; its connection fills it, a task reads it."""
 
+    replayed_from: str | None = None
     __slots__ = ("_complete", "_connection", "_failure", "_pieces", "_unread", "_waiter", "begun", "headers", "status")
 
     def __init__(self, connection: Connection) -> None:

@@ -48,10 +48,12 @@ class Exchange:
         self._begun = self._done = False
         self.status: int | None = None
         self.headers: Headers = []
+        self.replayed_from: str | None = None
         self.error: str | None = None
         self.connected_ms: float | None = None
         self.first_byte_ms: float | None = None
         self.chunk_ms: list[float] = []
+        self.chunk_bytes: list[int] = []
         self.received = self._unrecorded = 0
         self.pending: list[bytes] = []
 
@@ -106,7 +108,7 @@ class Exchange:
     async def _forward(self, transport: Transport, request: Outgoing, send: Send) -> None:
         reply = await transport.send(request, self._connected)
         try:
-            self.status, self.headers = reply.status, reply.headers
+            self.status, self.headers, self.replayed_from = reply.status, reply.headers, reply.replayed_from
             headers = without_hop_by_hop(self.headers)
             await send({"type": "http.response.start", "status": self.status, "headers": headers})
             self._begun = True
@@ -130,6 +132,7 @@ class Exchange:
         if self._record is None:
             return
         self.chunk_ms.append(now)
+        self.chunk_bytes.append(len(piece))
         self.pending.append(piece)
         self._unrecorded += len(piece)
         if self._unrecorded >= SPOOL_BYTES:

@@ -14,7 +14,7 @@ from pytest_agentcap.proxy.exchange import Exchange, answer
 from pytest_agentcap.proxy.headers import for_the_upstream, recordable
 from pytest_agentcap.proxy.leases import Call, Lease, Leases
 from pytest_agentcap.proxy.recording import Recording
-from pytest_agentcap.proxy.wire import Outgoing, Transport
+from pytest_agentcap.proxy.wire import Origin, Outgoing, Transport
 
 
 class ClientGone(Exception):
@@ -55,7 +55,8 @@ class Forwarder:
             await answer(send, 403, error_body(api, 403, "this lease was revoked"))
             return
         headers = for_the_upstream(scope["headers"], self._upstream.key_header(api))
-        request = Outgoing(method, target.encode("latin-1"), headers, body)
+        origin = Origin(lease.token, lease.turn, api, path, query)
+        request = Outgoing(method, target.encode("latin-1"), headers, body, origin)
         if api is None:
             lease.unrecorded[f"{method} {path}"] += 1
             await Exchange(started, api).relay(self._transport, request, Departure.of(scope, receive), send)

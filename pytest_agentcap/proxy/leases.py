@@ -31,7 +31,8 @@ class Call:
 class Lease:
     """One session's right to use the upstream; `turn` is stamped on each call as it arrives.
 
-    `unrecorded` counts what was forwarded without being a call to a model, by method and path.
+    `unrecorded` counts what was forwarded without being a call to a model, by method and path. `halt` says why no
+    further call of this session can be answered.
     """
 
     token: str
@@ -40,6 +41,7 @@ class Lease:
     calls: MutableSequence[Call] = field(default_factory=list)
     unrecorded: Counter[str] = field(default_factory=Counter)
     fault: str | None = None
+    halt: str | None = None
     revoked: bool = False
     in_flight: dict[str, Journal] = field(default_factory=dict)
     on_end: Callable[[Call], None] | None = None

@@ -73,9 +73,11 @@ class Recording:
             "first_byte_ms": exchange.first_byte_ms,
             "duration_ms": call.duration_ms,
             "chunk_ms": exchange.chunk_ms,
+            "chunk_bytes": exchange.chunk_bytes,
             "response_bytes": exchange.received,
             "complete": exchange.error is None,
             "error": exchange.error,
+            **({"replayed_from": exchange.replayed_from} if exchange.replayed_from else {}),
         }
 
     def _lose(self, error: JournalError) -> None:

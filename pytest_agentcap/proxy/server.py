@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,6 +19,7 @@ from pytest_agentcap.proxy.forward import Forwarder
 from pytest_agentcap.proxy.heap import keep_freed_memory
 from pytest_agentcap.proxy.journal import Journal
 from pytest_agentcap.proxy.leases import Lease, Leases, new_token
+from pytest_agentcap.proxy.wire import Transport
 
 _T = TypeVar("_T")
 DRAIN_S = 2.0
@@ -43,8 +44,15 @@ class Endpoint:
 class CaptureProxy:
     """Run the proxy's event loop in a thread of its own; every public method may be called from any other thread."""
 
-    def __init__(self, upstream: Upstream, recorded_as: str | None = None) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        recorded_as: str | None = None,
+        transport: Callable[[str], Transport] = open_transport,
+    ) -> None:
         """Start the proxy; `recorded_as` stands in captures for the upstream's URL, when that is an embedded server.
+
+        `transport` opens what speaks to the upstream's origin; it is called, and used, in the proxy's event loop.
 
         Raises OSError when the certificates that an https upstream is checked against cannot be read.
         """
@@ -52,6 +60,7 @@ class CaptureProxy:
         self.upstream = upstream
         self.recorded_as = recorded_as or upstream.url
         self.leases = Leases()
+        self._open_transport = transport
         self._ready: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._run, name="agentcap-proxy", daemon=True)
         self._thread.start()
@@ -105,7 +114,7 @@ class CaptureProxy:
             self._ready.set_exception(error)
 
     async def _serve(self) -> None:
-        transport = open_transport(self.upstream.origin)
+        transport = self._open_transport(self.upstream.origin)
         self._stopping = asyncio.Event()
         self._forwarder = Forwarder(self.upstream, self.leases, transport, self.recorded_as)
         self._ready.set_result(asyncio.get_running_loop())

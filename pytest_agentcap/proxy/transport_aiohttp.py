@@ -80,6 +80,8 @@ class AiohttpTransport:
 
 
 class _AiohttpReply:
+    replayed_from: str | None = None
+
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.status = response.status
         self.headers: Headers = [(name.lower(), value) for name, value in response.raw_headers]

@@ -13,16 +13,31 @@ FailureKind = Literal["upstream_refused", "upstream_reset", "upstream_timeout", 
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Say which request of whose this is: its lease and turn, and its path and query as the agent sent them.
+
+    `api` is None for what is only forwarded.
+    """
+
+    lease: str
+    turn: int
+    api: str | None
+    path: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """Hold a request as it goes over the wire; `target` is its path and query, `body` the pieces of its body.
 
-    `host` and the headers that frame a body are not among `headers`: the transport adds them.
+    `host` and the headers that frame a body are not among `headers`: the transport adds them. `origin` stays here.
     """
 
     method: str
     target: bytes
     headers: Headers
     body: Sequence[bytes]
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +58,14 @@ class UpstreamFailure(Exception):
 
 
 class Reply(Protocol):
-    """An answer whose head is there; header names are in lower case, hop-by-hop headers included."""
+    """An answer whose head is there; header names are in lower case, hop-by-hop headers included.
+
+    `replayed_from` is the rid of the recorded call whose answer this is, None for a model server's.
+    """
 
     status: int
     headers: Headers
+    replayed_from: str | None
 
     @property
     def at_end(self) -> bool:

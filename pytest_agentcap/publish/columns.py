@@ -64,4 +64,6 @@ COLUMNS = (
     Column("chunk_ms", pa.list_(_FLOAT), "when each piece of the response arrived"),
     Column("redacted", _INT, "replacements in both files"),
     Column("telemetry", _TEXT, "JSON: the model step, its tool spans, and what its turn and session used"),
+    Column("chunk_bytes", pa.list_(_INT), "the length of each piece of the response; null where a secret was replaced"),
+    Column("replayed_from", _TEXT, "the recorded call whose response was served again; null for a model's own answer"),
 )

@@ -106,9 +106,10 @@ def _outcome(request_head: Mapping[str, Any], response: Half | None) -> dict[str
     streamed = response.key == "raw"
     fingerprint = head.get("upstream_fingerprint")
     served = fingerprint if isinstance(fingerprint, dict) else {}
-    names = ("stream", "status_code", "complete", "error", "first_byte_ms", "duration_ms", "response_bytes", "chunk_ms")
+    names = ("stream", "status_code", "complete", "error", "first_byte_ms", "duration_ms", "response_bytes")
+    pieces = ("chunk_ms", "chunk_bytes", "replayed_from")
     return {
-        **{name: head.get(name) for name in names},
+        **{name: head.get(name) for name in (*names, *pieces)},
         "response": b'{"stream":true,"raw":%b}' % response.text if streamed else response.text,
         "served_by": served.get("x_served_by"),
         "served_build_info": served.get("build_info"),

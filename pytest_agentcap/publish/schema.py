@@ -14,7 +14,7 @@ SCHEMA = pa.schema([(column.name, column.type) for column in COLUMNS])
 BODIES = frozenset({"request", "response"})
 
 # Texts that repeat over many rows. Statistics of bodies would copy megabytes into the footer and serve no query.
-_LARGE = BODIES | {"request_headers", "response_headers", "chunk_ms", "telemetry"}
+_LARGE = BODIES | {"request_headers", "response_headers", "chunk_ms", "telemetry", "chunk_bytes"}
 DICTIONARY_COLUMNS = [f.name for f in SCHEMA if f.type == _TEXT and f.name not in _LARGE | {"request_id"}]
 STATISTICS_COLUMNS = [f.name for f in SCHEMA if f.name not in _LARGE]
 
@@ -33,7 +33,8 @@ def fit(value: Any, kind: pa.DataType) -> Any:
         return value if _is_number(value, int) and -(2**63) <= value < 2**63 else None
     if kind == _FLOAT:
         return float(value) if _is_number(value, int | float) else None
-    return value if isinstance(value, list) and all(_is_number(item, int | float) for item in value) else None
+    numbers = int if kind.value_type == _INT else int | float
+    return value if isinstance(value, list) and all(_is_number(item, numbers) for item in value) else None
 
 
 def _is_number(value: Any, kinds: Any) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pytest_agentcap.runs.decoding import decode_body
 from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, Frame, read_body, read_frames
 from pytest_agentcap.runs.layout import write_private
 from pytest_agentcap.runs.masking import Mask
@@ -21,7 +22,6 @@ from pytest_agentcap.runs.verbatim import embed_body, embed_stream
 _SERVED_MODEL = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.){1,200})"')
 # What of a frame's head agents and upstreams write; keys travel in query strings and headers too.
 _FOREIGN = frozenset({"path", "query", "upstream_url", "request_headers", "response_headers"})
-_ENCODINGS = frozenset({"identity", "gzip", "deflate", "br", "zstd"})
 _FINGERPRINT = {"server": "server", "x_served_by": "x-served-by", "via": "via", "build_info": "x-build-info"}
 
 
@@ -93,7 +93,8 @@ class PairMaker:
     def _write_response(self, frame_head: dict[str, Any], wire: bytes) -> None:
         call, hits = self._mask.apply_to(frame_head, _FOREIGN)
         headers = {name.lower(): value for name, value in call["response_headers"]}
-        body, intact = _decoded(wire, headers.get("content-encoding", ""), call["complete"])
+        pieces = call.get("chunk_bytes")
+        body, intact, pieces = decode_body(wire, headers.get("content-encoding", ""), call["complete"], pieces)
         body, redacted = self._mask.apply(body)
         stream = headers.get("content-type", "").startswith("text/event-stream")
         head = {
@@ -104,6 +105,8 @@ class PairMaker:
             "upstream_fingerprint": _fingerprint(headers, body),
             **{key: value for key, value in call.items() if key not in ("request_id", "status_code")},
             **({} if intact else {"undecoded": headers["content-encoding"]}),
+            # Placeholders have another length than what they stand for.
+            **({} if pieces is None else {"chunk_bytes": None if redacted else pieces}),
             "redacted": redacted + hits,
         }
         data = embed_stream(head, body) if stream else embed_body(head, body)
@@ -111,27 +114,6 @@ class PairMaker:
 
     def _write(self, rid: str, half: str, data: bytes) -> None:
         write_private(self.captures / f"{rid}.{half}.json", data)
-
-
-def _decoded(wire: bytes, encoding: str, complete: bool) -> tuple[bytes, bool]:
-    """Undo a content encoding: of a body that broke off what there is of it, while one that lied about it stays."""
-    if not encoding or not wire:
-        return wire, True
-    if not {name.strip().lower() for name in encoding.split(",")} <= _ENCODINGS:
-        return wire, False
-    import httpx
-
-    plain: list[bytes] = []
-    try:
-        for piece in httpx.Response(
-            200, headers={"content-encoding": encoding}, stream=httpx.ByteStream(wire)
-        ).iter_bytes():
-            plain.append(piece)
-    except httpx.DecodingError:
-        # zstd alone says that it is not at its end; secrets are found in what it gave before.
-        if complete or not plain:
-            return wire, False
-    return b"".join(plain), True
 
 
 def _fingerprint(headers: dict[str, str], body: bytes) -> dict[str, str]:

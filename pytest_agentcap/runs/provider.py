@@ -20,6 +20,8 @@ _KNOWN = {
 def provider_of(upstream: str, model: str) -> str:
     """Name the provider of an upstream; the HF router's own choice (`model:provider`) is part of it."""
     host = urlsplit(upstream).hostname
+    if upstream.startswith("replay:"):
+        return "replay"
     if host is None:
         return upstream or "unknown"
     if host == "router.huggingface.co":

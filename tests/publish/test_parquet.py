@@ -25,7 +25,7 @@ upstream_url label run_id
 ADDED_COLUMNS = """
 agent agent_version corpus session trial attempt call_index api path query stream status_code complete error
 started_at_ns first_byte_ms duration_ms request_bytes response_bytes prompt_tokens completion_tokens verdict
-request_headers response_headers chunk_ms redacted telemetry
+request_headers response_headers chunk_ms redacted telemetry chunk_bytes replayed_from
 """
 EMPTY_FOLDER = {"run.json", "captures", "sessions", "results"}
 
@@ -116,6 +116,7 @@ def test_a_row_holds_all_that_is_known_of_its_call(run):
         "verdict": "passed", "request_headers": '[["user-agent","pi"]]',
         "response_headers": '[["content-type","application/json"]]', "chunk_ms": [1.5, 2.0], "redacted": 0,
         "telemetry": None,
+        "chunk_bytes": None, "replayed_from": None,
     }  # fmt: skip
 
 
@@ -250,7 +251,7 @@ def test_columns_are_encoded_for_what_they_hold(run):
     columns = {group.column(n).path_in_schema.partition(".")[0]: group.column(n) for n in range(group.num_columns)}
     assert {column.compression for column in columns.values()} == {"ZSTD"}
     assert all(column.has_offset_index for column in columns.values())
-    large = {"request", "response", "request_headers", "response_headers", "chunk_ms", "telemetry"}
+    large = {"request", "response", "request_headers", "response_headers", "chunk_ms", "telemetry", "chunk_bytes"}
     assert {name for name, column in columns.items() if not column.is_stats_set} == large
     assert "RLE_DICTIONARY" in columns["task_id"].encodings
     assert not any("DICTIONARY" in encoding for name in large for encoding in columns[name].encodings)

@@ -1,0 +1,1 @@
+"""Recorded calls served again in a model's place."""
