@@ -16,8 +16,6 @@ from pytest_agentcap.proxy.wire import FailureKind, UpstreamFailure
 from pytest_agentcap.runs.captures import Half
 
 _EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r)|.+\Z", re.DOTALL)
-# The transport frames a body anew, and what is stored has no encoding any more.
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
 _KINDS: frozenset[str] = frozenset(get_args(FailureKind))
 
 
@@ -96,7 +94,8 @@ def _headers(record: CallRecord, body: bytes) -> Headers:
         streamed = record.response is not None and record.response.key == "raw"
         return [(b"content-type", b"text/event-stream" if streamed else b"application/json")]
     undecoded = record.response is not None and "undecoded" in record.response.head
-    dropped = _FRAMING if undecoded else _FRAMING | {b"content-encoding"}
+    # What is stored has no encoding any more, and so another length.
+    dropped = {b"content-length"} if undecoded else {b"content-length", b"content-encoding"}
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told]
     kept = [header for header in headers if header[0].lower() not in dropped]
     framed = any(name.lower() == b"content-length" for name, _ in headers)

@@ -83,13 +83,13 @@ def _of_run(run: RunDirectory) -> list[RecordedSession]:
     results, _ = results_by_session(run)
     manifest = read_manifest(run)
     known = {name: manifest.get(name) for name in ("agent", "model")} | {"run_id": run.id}
-    order = order_calls(run, results, latest=True)
+    order = order_calls(run, results)
     if order.errors:
         raise ValueError(order.errors[0])
     heads = [CallRecord(known | _told(run, rid), b"", None) for rid in order.rids]
     return [
         RecordedSession(key, heads[0].text("agent"), heads[0].text("model"), partial(_load_run, run, known, heads))
-        for key, heads in _by_session(heads).items()
+        for key, heads in _last_attempts(_by_session(heads)).items()
     ]
 
 

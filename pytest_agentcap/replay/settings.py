@@ -46,7 +46,9 @@ class ReplaySettings:
             raise ValueError(f"--fork-at goes with --replay prefix, not with {settings.mode}")
         if settings.mode != "strict" and not settings.upstream:
             option = "--fork-at" if settings.fork_at else f"--replay {settings.mode}"
-            raise ValueError(f"{option} needs the server that answers what was not recorded: pass --replay-upstream URL")
+            raise ValueError(
+                f"{option} needs the server that answers what was not recorded: pass --replay-upstream URL"
+            )
         if settings.mode == "strict" and settings.upstream:
             raise ValueError("--replay-upstream is for --replay fallthrough or prefix: strict asks no server")
         if given["followup"] == "synthesized" and not settings.upstream:

@@ -40,7 +40,16 @@ OTHERS_OPTIONS = {
 }
 FIXTURES = {
     *("capture_proxy", "agent_sandbox", "agent_session", "agent", "model", "task", "trial"),
-    *("sandbox_options", "workspace_source", "turns", "followup", "grader", "capture_run", "shared_home"),
+    *(
+        "sandbox_options",
+        "workspace_source",
+        "turns",
+        "followup",
+        "grader",
+        "capture_run",
+        "shared_home",
+        "replay_rules",
+    ),
 }
 # A file of an example: its path in a line of its own, then a block with all that is in it.
 FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -262,7 +271,7 @@ def test_every_field_of_a_manifest_and_of_captures_is_described(project):
     assert set(manifest["tasks"][0]) | set(manifest["tasks"][0]["turns"][0]) <= set(CODE.findall(text))
 
     request, _, response = section("docs/files.md", "## Pair files").partition("`<rid>.response.json`:")
-    odd = {"undecoded", "body_base64", "raw_base64"}
+    odd = {"undecoded", "body_base64", "raw_base64", "replayed_from"}
     for half, body, text in (("request", "body", request), ("response", "raw", response)):
         described = set(named_in_rows(text)) - odd - ({"body"} - {body})
         path = next(run.glob(f"captures/*.{half}.json"))
