@@ -40,8 +40,8 @@ from pytest_agentcap.preflight import (
     check_sandboxes,
     check_upstream,
 )
-from pytest_agentcap.runs.attempts import NONE_SELECTED, read_plan, read_selected
 from pytest_agentcap.replay.settings import replay_facts, replayed_source
+from pytest_agentcap.runs.attempts import NONE_SELECTED, read_plan, read_selected
 from pytest_agentcap.runs.layout import RunDirectory, create_run, workspace_folder
 from pytest_agentcap.runs.manifest import Manifest
 from pytest_agentcap.runs.pairs import finish_journals

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_agentcap.sharding import Shard, ShardError, shard_text
 from pytest_agentcap.replay.settings import PACES, ReplaySettings, recorded_model, replayed_source
+from pytest_agentcap.sharding import Shard, ShardError, shard_text
 
 SCRIPTED = "scripted"
 REPLAY_MODES = ("strict", "fallthrough", "prefix")

@@ -12,6 +12,7 @@ import msgspec
 
 from pytest_agentcap.agents.spec import AgentSpec
 from pytest_agentcap.options import ModelTarget, Settings
+from pytest_agentcap.replay.settings import replay_facts
 
 Pins = Mapping[str, Any]
 # What makes a run another one, and not the same one with something changed.
@@ -30,6 +31,7 @@ def pins_of(settings: Settings, agent: AgentSpec, target: ModelTarget) -> Pins:
         "image": _image_hash(settings, agent),
         "model": target.id,
         "upstream": target.upstream,
+        **replay_facts(settings.replay, target.upstream),
         "label": target.label or settings.label,
         "turns": settings.turns,
         "followup": settings.followup,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_agentcap.options import SCRIPTED, Settings
-from pytest_agentcap.runs.order import last_attempts
 from pytest_agentcap.replay.settings import replayed_source
+from pytest_agentcap.runs.order import last_attempts
 
 if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
