@@ -19,6 +19,7 @@ class Line:
 
     in_flight: dict[str, Any] = field(default_factory=dict)
     on_end: Any = None
+    halt: str | None = None
 
 
 class Upstream:
@@ -69,6 +70,13 @@ def test_only_so_many_failures_in_a_row_are_a_fault(upstream, status, error, wha
     assert upstream.fault() is None
     upstream.end(status, error)
     assert upstream.fault() == f"the upstream http://u {what}, {count} calls in a row"
+
+
+def test_a_lease_that_was_halted_is_a_fault_at_once(tmp_path):
+    upstream = Upstream(tmp_path)
+    upstream.line.halt = "replay: call 1 is not in the recording"
+    with pytest.raises(UpstreamFault, match="replay: call 1 is not in the recording"):
+        upstream.watch.check()
 
 
 @pytest.mark.parametrize(("status", "error"), [(200, None), (400, None)])
