@@ -13,7 +13,7 @@ from _pytest.doctest import DoctestTextfile
 
 from pytest_agentcap.agents.arguments import longest_prompt
 from pytest_agentcap.agents.find import find_agent
-from pytest_agentcap.corpus.reader import CorpusError, is_corpus_name, read_corpus
+from pytest_agentcap.corpus.reader import CorpusError, corpus_files, is_corpus_file, read_corpus
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.distributed import ASSIGNMENT
 from pytest_agentcap.fixtures import SETTINGS
@@ -49,7 +49,7 @@ class Corpus(pytest.Module):
 
 def is_corpus(path: Path, named: bool) -> bool:
     """Tell whether a file is collected as a corpus: by its name, or because an argument names it."""
-    return is_corpus_name(path.name) or (named and path.suffix in _READABLE)
+    return is_corpus_file(path) or (named and path.suffix in _READABLE)
 
 
 def corpus_of_folder(place: Path, config: pytest.Config) -> tuple[Task, ...]:
@@ -57,7 +57,7 @@ def corpus_of_folder(place: Path, config: pytest.Config) -> tuple[Task, ...]:
 
     Fails the collection with one line when there are none.
     """
-    files = [place] if place.is_file() else sorted(p for p in place.glob("*") if p.is_file() and is_corpus_name(p.name))
+    files = [place] if place.is_file() else corpus_files(place)
     if not files:
         pytest.fail(f"{place}: holds no corpus for the fixture 'task': add tasks.txt or mark the test", pytrace=False)
     try:

@@ -280,7 +280,7 @@ def agent_session(
         turn_timeout_s=settings.turn_timeout_s,
         graders=_load_graders(grader, settings, request),
         secrets=_capturing.secrets,
-        workspace=_workspace_of(workspace_source, state, request),
+        workspace=_workspace_of(workspace_source, task, state, request),
         options=sandbox_options,
         label=_target.label or settings.label,
         grader_hashes=_grader_hashes(grader, state, request),
@@ -338,11 +338,17 @@ def _task_of(request: pytest.FixtureRequest) -> Task:
     return Task(name, (name,), path.parent.name, (line or 0) + 1, f"{path.name}:{(line or 0) + 1}")
 
 
-def _workspace_of(source: Path | str | None, state: OwnerState, request: pytest.FixtureRequest) -> Workspace | None:
+def _workspace_of(
+    source: Path | str | None, task: Task, state: OwnerState, request: pytest.FixtureRequest
+) -> Workspace | None:
     from pytest_agentcap.sandbox.base import SandboxError
-    from pytest_agentcap.sandbox.workspace import prepare_workspace
+    from pytest_agentcap.sandbox.workspace import Repository, prepare_repository, prepare_workspace
 
     try:
+        if task.repo:
+            # Its oracles are about this repository and no other.
+            named = task.repo.repository
+            return prepare_repository(Repository(named.location, named.ref), state)
         return None if source is None else prepare_workspace(source, state, request.config.invocation_params.dir)
     except (SandboxError, OSError) as error:
         pytest.fail(str(error), pytrace=False)

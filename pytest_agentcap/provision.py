@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+import tempfile
+from pathlib import Path, PurePosixPath
 
 from pytest_agentcap.agents.commands import agent_files, variables_of
 from pytest_agentcap.agents.skills import link_skills
+from pytest_agentcap.corpus.repotask import RepoTask
 from pytest_agentcap.plan import SessionPlan
 from pytest_agentcap.sandbox.base import SandboxSession
 from pytest_agentcap.sandbox.patch import Baseline
@@ -20,6 +22,8 @@ def provide(plan: SessionPlan, box: SandboxSession, lease: str) -> Baseline:
     added: dict[str, bytes] = {}
     if source:
         box.put_tree(source, box.workspace)
+    if plan.task.repo:
+        _make_folders(plan.task.repo, box)
     if plan.options.skills and plan.agent.skills:
         discovery = variables_of(plan.model, box, lease).render(plan.agent.skills)
         own = source is not None and (source / "AGENTS.md").exists()
@@ -29,3 +33,13 @@ def provide(plan: SessionPlan, box: SandboxSession, lease: str) -> Baseline:
         if PurePosixPath(path).is_relative_to(box.workspace):
             added[str(PurePosixPath(path).relative_to(box.workspace))] = data
     return Baseline.of(source, added)
+
+
+def _make_folders(task: RepoTask, box: SandboxSession) -> None:
+    """Make the folders in which the agent may write: a policy need not allow it to make one."""
+    with tempfile.TemporaryDirectory(prefix="agentcap-folders-") as scratch:
+        for path in (*task.policy.write_paths, f"{PurePosixPath(task.answer).parent}/"):
+            inside = path.endswith("/") and not path.startswith("/") and ".." not in PurePosixPath(path).parts
+            if inside:
+                Path(scratch, path).mkdir(parents=True, exist_ok=True)
+        box.put_tree(Path(scratch), box.workspace)

@@ -12,11 +12,14 @@ from pytest_agentcap.agents.commands import variables_of
 from pytest_agentcap.agents.driver import Scene, driver_of
 from pytest_agentcap.agents.left import export_trace, keep_trace
 from pytest_agentcap.agents.templates import Variables
+from pytest_agentcap.assessment import Evidence, assess, assessment_in, conversation_of, expected_by
+from pytest_agentcap.command_limit import CommandWatch
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.faults import UpstreamWatch
-from pytest_agentcap.grading.base import GraderInput
+from pytest_agentcap.grading.base import GraderError, GraderInput
 from pytest_agentcap.grading.bench import SandboxBench
 from pytest_agentcap.grading.combine import Graded, run_graders
+from pytest_agentcap.grading.truth import Truth
 from pytest_agentcap.outcome import Outcome, Turn, judge
 from pytest_agentcap.plan import SessionPlan, Surroundings
 from pytest_agentcap.provision import provide
@@ -24,6 +27,7 @@ from pytest_agentcap.runs.layout import write_whole
 from pytest_agentcap.runs.results import SessionResult, TurnResult, save_result
 from pytest_agentcap.sandbox.base import Command, SandboxError
 from pytest_agentcap.sandbox.patch import Baseline, Patch, make_patch
+from pytest_agentcap.sandbox.subfolder import InFolder
 from pytest_agentcap.tally import UNCOUNTED, Tally, total_tokens
 from pytest_agentcap.telemetry.session import derived_telemetry
 from pytest_agentcap.telemetry.stored import plain_telemetry
@@ -63,6 +67,7 @@ class AgentSession:
         self._tally = UNCOUNTED
         self._telemetry: dict[str, Any] | None = None
         self._replay: SessionReplay | None = None
+        self._truth: Truth | None = None
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -186,8 +191,12 @@ class AgentSession:
             around.pairs.finish(journal, plan.run.captures)
             raise
         watch = UpstreamWatch(lease, plan.run.captures, plan.model, around.proxy.recorded_as)
-        scene = Scene(plan.agent, plan.model, box, lease.token, around.scratch, around.earlier)
-        self._opened = Stage(plan, around, box, lease, watch, driver_of(scene))
+        folder = plan.task.repo.folder if plan.task.repo else "."
+        place = box if folder == "." else InFolder(box, folder)
+        scene = Scene(plan.agent, plan.model, place, lease.token, around.scratch, around.earlier)
+        most = plan.task.repo.max_commands if plan.task.repo else None
+        commands = CommandWatch(lease, plan.run.captures, most) if most else None
+        self._opened = Stage(plan, around, box, lease, watch, driver_of(scene), commands)
         self._baseline = provide(plan, box, lease.token)
 
     def _run_task(self, task: Task) -> None:
@@ -195,10 +204,14 @@ class AgentSession:
         if scripted:
             scripted.learn(task)
         try:
+            # Before an agent runs: nothing that it does can move what is expected.
+            self._truth = expected_by(task, self.plan.workspace)
             self._open()
             self._run_turns(task)
             self.stop()
-            if self.outcome().verdict == "captured":
+            stands = self.outcome().verdict == "captured"
+            self._assess()
+            if stands:
                 self._grade(task)
         finally:
             if scripted:
@@ -287,6 +300,24 @@ class AgentSession:
         self._notes += patch.notes
         self._patch = patch
 
+    def _assess(self) -> None:
+        """Ask the oracles of a task on a repository, however the turns ended: a score is part of the result."""
+        if self._truth is None or not self._turns:
+            return
+        box = self._stage.box
+        evidence = Evidence(
+            frozen=self.workspace,
+            changed=self._patch.names if self._patch else (),
+            conversation=conversation_of(self.plan.run, [call.rid for call in self.calls]),
+            workspace=box.workspace,
+            home=box.home,
+            offline=self.plan.options.network == "model",
+        )
+        try:
+            self._graded = Graded((assess(self._truth, evidence),))
+        except GraderError as error:
+            self._graded = Graded(error=str(error))
+
     def _grade(self, task: Task) -> None:
         if not self.plan.graders:
             return
@@ -302,7 +333,7 @@ class AgentSession:
             changed=self._patch.names if self._patch else None,
             bench=self._bench(),
         )
-        self._graded = run_graders(self.plan.graders, given)
+        self._graded = self._graded.joined(run_graders(self.plan.graders, given))
 
     def _bench(self) -> SandboxBench | None:
         sandbox = self._around.bench
@@ -330,6 +361,7 @@ class AgentSession:
             models=self._tally.by_model([call.rid for call in self.calls], plan.model) if self._ended else {},
             request_ids=tuple(call.rid for call in self.calls),
             graders=tuple(asdict(each) for each in self._graded.results),
+            assessment=assessment_in(self._graded.results),
             patch=str(plan.run.patch(plan.claim.session).relative_to(plan.run.path)) if self._patch else None,
             changed_files=self._patch.files if self._patch else None,
             telemetry=self._telemetry,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_agentcap.agents.driver import OUTPUT_READ, Driver
 from pytest_agentcap.agents.steps import write_steps
+from pytest_agentcap.command_limit import CommandLimit, CommandWatch
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.faults import UpstreamFault, UpstreamWatch
 from pytest_agentcap.followup.base import Draft, Said, next_prompt
@@ -33,6 +34,7 @@ class Stage:
     lease: Lease
     watch: UpstreamWatch
     driver: Driver
+    commands: CommandWatch | None = None
 
     @property
     def mask(self) -> Mask:
@@ -95,10 +97,16 @@ def _run(
         if shown:
             shown.advance()
         stage.watch.check()
+        if stage.commands:
+            stage.commands.check()
 
     started = time.monotonic()
     try:
         completed, fault = stage.driver.run(command, ticked), None
+        if stage.commands:
+            stage.commands.settle()
+    except CommandLimit as reached:
+        completed, fault = Completed(None, False, time.monotonic() - started, str(reached)), None
     except UpstreamFault as error:
         completed = Completed(None, False, time.monotonic() - started)
         fault = f"turn {number} was ended: {error}"

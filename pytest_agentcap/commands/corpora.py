@@ -15,16 +15,17 @@ def add(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from pytest_agentcap.corpus.reader import is_corpus_name, read_corpus
+    from pytest_agentcap.corpus.reader import corpus_files, read_corpus
     from pytest_agentcap.shipped import packaged
 
     root = packaged("corpora")
-    found = {path.parent.name: path for path in sorted(root.glob("*/*")) if is_corpus_name(path.name)}
+    found = {folder.name: files for folder in sorted(root.glob("*/")) if (files := corpus_files(folder))}
     if args.name is None:
-        rows = [[name, len(read_corpus(path, root=root)), path.parent] for name, path in found.items()]
+        counts = {name: sum(len(read_corpus(path, root=root)) for path in files) for name, files in found.items()}
+        rows = [[name, counts[name], root / name] for name in found]
         write_table(["NAME", "TASKS", "PATH"], rows)
     elif args.name in found:
-        write(str(found[args.name].parent))
+        write(str(root / args.name))
     else:
         raise ValueError(f"no corpus {args.name!r} is shipped; there are: {', '.join(found)}")
     return 0

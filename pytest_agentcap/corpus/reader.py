@@ -8,11 +8,13 @@ from pathlib import Path
 
 from pytest_agentcap.corpus.ids import assign_ids
 from pytest_agentcap.corpus.jsonl import read_jsonl
+from pytest_agentcap.corpus.repotask import RepoTask
+from pytest_agentcap.corpus.repotasks import index_of, is_repo_task, read_repo_task, set_of
 from pytest_agentcap.corpus.source import CorpusError, Entry, Source
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.corpus.text import read_text
 
-__all__ = ["CorpusError", "corpus_name", "is_corpus_name", "read_corpus"]
+__all__ = ["CorpusError", "corpus_files", "corpus_name", "is_corpus_file", "is_corpus_name", "read_corpus"]
 
 MAX_TEXT_BYTES = 1 << 20
 
@@ -27,19 +29,37 @@ def is_corpus_name(name: str) -> bool:
     return name in _FOLDER_CORPORA or (name.endswith(_JSONL_SUFFIX) and name != _JSONL_SUFFIX)
 
 
+def is_corpus_file(path: Path) -> bool:
+    """Tell the same of a file by its name and its place: a task on a repository is a corpus file, too."""
+    return is_corpus_name(path.name) or is_repo_task(path)
+
+
+def corpus_files(folder: Path) -> list[Path]:
+    """Return the corpus files of a corpus's folder, which directly holds one, or the folder `tasks`, in their order."""
+    files = [*folder.glob("*"), *folder.glob("tasks/*/*/*")]
+    return sorted(path for path in files if path.is_file() and is_corpus_file(path))
+
+
 def corpus_name(path: Path) -> str:
-    """Return the corpus name of a file: its folder's for `tasks.txt` and `prompts.jsonl`, else the file's own."""
+    """Return the corpus name of a file: its folder's for `tasks.txt` and `prompts.jsonl`, else the file's own.
+
+    A task on a repository belongs to its set.
+    """
+    if is_repo_task(path):
+        return set_of(path)
     if path.name in _FOLDER_CORPORA:
         return path.resolve().parent.name or path.stem
     return path.name.removesuffix(_JSONL_SUFFIX).removesuffix(path.suffix)
 
 
 def read_corpus(path: Path, *, root: Path) -> tuple[Task, ...]:
-    """Read the tasks of a `.txt` or `.jsonl` corpus in file order.
+    """Read the tasks of a `.txt` or `.jsonl` corpus in file order, or the one task of a `task_*.yaml`.
 
     A task's `source` names the file relative to `root` when it lies there. Raises CorpusError for the first fault.
     """
     name = _shown(path, root)
+    if is_repo_task(path):
+        return (_repo_task(path, name),)
     read = _reader(path, name)
     source = Source(name, _decode(_read_bytes(path, name), name))
     entries = tuple(read(source))
@@ -51,18 +71,31 @@ def read_corpus(path: Path, *, root: Path) -> tuple[Task, ...]:
     _check_ids(source, entries, ids)
     corpus = corpus_name(path)
     return tuple(
-        Task(
-            id=task_id,
-            prompts=entry.prompts,
-            corpus=corpus,
-            index=index,
-            source=source.at(entry.line),
-            hint=entry.hint,
-            references=entry.references,
-            metadata=entry.metadata,
-            timeout_s=entry.timeout_s,
-        )
+        _task(entry, task_id, corpus, index, source)
         for index, (entry, task_id) in enumerate(zip(entries, ids, strict=True), start=1)
+    )
+
+
+def _repo_task(path: Path, name: str) -> Task:
+    source = Source(name, "")
+    entry, repo = read_repo_task(path, name)
+    _check_texts(source, entry)
+    (task_id,) = assign_ids([(entry.id, entry.prompts[0])])
+    return _task(entry, task_id, corpus_name(path), index_of(path), source, repo)
+
+
+def _task(entry: Entry, task_id: str, corpus: str, index: int, source: Source, repo: RepoTask | None = None) -> Task:
+    return Task(
+        id=task_id,
+        prompts=entry.prompts,
+        corpus=corpus,
+        index=index,
+        source=source.at(entry.line),
+        hint=entry.hint,
+        references=entry.references,
+        metadata=entry.metadata,
+        timeout_s=entry.timeout_s,
+        repo=repo,
     )
 
 

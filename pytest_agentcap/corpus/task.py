@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_agentcap.corpus.repotask import RepoTask
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """Hold one corpus entry: its prompts, its id, and what grading needs.
 
     `prompts` are the scripted turns; the first is the task's prompt. `references` are shell scripts, the n-th for the
-    n-th prompt: what a correct agent could run. `index` is 1-based in its corpus; `source` is `file:line`.
-    `corpus_hash` is the SHA-256 of the corpus file.
+    n-th prompt: what a correct agent could run. `index` is 1-based in its corpus; `source` is `file:line`. `repo` is
+    what a task on a repository says of it and of its answer. `corpus_hash` is the SHA-256 of the corpus file.
     """
 
     id: str
@@ -26,6 +28,7 @@ class Task:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float | None = None
     corpus_hash: str | None = None
+    repo: RepoTask | None = None
 
     @property
     def prompt(self) -> str:

@@ -16,6 +16,9 @@ class Graded:
     results: tuple[GraderResult, ...] = ()
     error: str | None = None
 
+    def joined(self, other: Graded) -> Graded:
+        return Graded(self.results + other.results, self.error or other.error)
+
 
 def run_graders(graders: Sequence[Grader], given: GraderInput) -> Graded:
     """Have all graders judge: one that breaks takes nothing from the others. A name that comes again gets `-2`."""

@@ -54,6 +54,9 @@ class Forwarder:
             self._leases.refused += 1
             await answer(send, 403, error_body(api, 403, "this lease was revoked"))
             return
+        if lease.closed is not None and api is not None:
+            await answer(send, 403, error_body(api, 403, lease.closed))
+            return
         headers = for_the_upstream(scope["headers"], self._upstream.key_header(api))
         origin = Origin(lease.token, lease.turn, api, path, query)
         request = Outgoing(method, target.encode("latin-1"), headers, body, origin)

@@ -32,7 +32,7 @@ class Lease:
     """One session's right to use the upstream; `turn` is stamped on each call as it arrives.
 
     `unrecorded` counts what was forwarded without being a call to a model, by method and path. `halt` says why no
-    further call of this session can be answered.
+    further call of this session can be answered, `closed` why none is taken.
     """
 
     token: str
@@ -43,6 +43,7 @@ class Lease:
     fault: str | None = None
     halt: str | None = None
     revoked: bool = False
+    closed: str | None = None
     in_flight: dict[str, Journal] = field(default_factory=dict)
     on_end: Callable[[Call], None] | None = None
     _made: int = 0

@@ -35,6 +35,7 @@ class SessionResult:
     """Hold what is known of one session; `verdict` is None while it runs. Times are epoch seconds.
 
     `models` has calls and tokens by the model that was asked for; the token counts beside it are the task's model's.
+    `assessment` is what the oracles of a task on a repository found.
     """
 
     session: str
@@ -67,6 +68,7 @@ class SessionResult:
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     request_ids: tuple[str, ...] = ()
     graders: tuple[dict[str, Any], ...] = field(default=())
+    assessment: Mapping[str, Any] | None = None
     patch: str | None = None
     changed_files: int | None = None
     telemetry: Mapping[str, Any] | None = None

@@ -71,6 +71,14 @@ def prepare_workspace(given: Path | str, state: OwnerState, base: Path) -> Works
         repository = Repository.parse(str(given), base)
     except ValueError as error:
         raise SandboxError(f"--workspace {given}: {error}") from error
+    try:
+        return prepare_repository(repository, state)
+    except SandboxError as error:
+        raise SandboxError(f"--workspace {error}") from error
+
+
+def prepare_repository(repository: Repository, state: OwnerState) -> Workspace:
+    """Return a checkout of a repository, which is made once for all sessions. Raises SandboxError."""
     source = f"{repository.public}@{repository.ref}"
     key = hashlib.sha256(f"{repository.location}\0{repository.ref}".encode()).hexdigest()[:32]
     places = state.folder / _FOLDER
@@ -82,7 +90,7 @@ def prepare_workspace(given: Path | str, state: OwnerState, base: Path) -> Works
             try:
                 commit = _check_out(repository, checkout)
             except SandboxError as error:
-                raise SandboxError(f"--workspace {source}: {error}") from error
+                raise SandboxError(f"{source}: {error}") from error
             known.write_text(commit)
     return Workspace(checkout, source, known.read_text())
 

@@ -1,0 +1,1 @@
+"""What an agent tried to do, read from the tool calls that went over the wire and from what it left."""
