@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +25,22 @@ class CommandLimit(Exception):
 class CommandWatch:
     """Count the tool calls that answers of one lease ask for; with more than `most`, the lease is closed.
 
-    The proxy never looks into a body: answers are read from their pair files, a moment after they went by. So an agent
-    that is quick may have begun a tool call too many, but never has an answer to it.
+    The proxy never looks into a body: answers are read from their pair files, a moment after they went by. Once there
+    were as many calls as tool calls are allowed, each further one waits for that moment.
     """
 
     def __init__(self, lease: Lease, captures: Path, most: int) -> None:
         self._lease, self._captures, self._most = lease, captures, most
         self._counted: dict[str, int] = {}
+        lease.gate = self.admitted
+
+    async def admitted(self) -> None:
+        """Wait, in the proxy, until what came before a call is counted; `check` does that in the session's thread."""
+        deadline = time.monotonic() + _SETTLE_S
+        while len(self._lease.calls) > self._most and self._open() and time.monotonic() < deadline:
+            if self._lease.closed is not None:
+                return
+            await asyncio.sleep(_POLL_S)
 
     def check(self) -> None:
         """Count what has ended since; raise CommandLimit when that is too much."""

@@ -28,7 +28,7 @@ from pytest_agentcap.corpus.yamlfile import read_yaml
 _NAME = re.compile(r"task_.+\.ya?ml")
 _REMOTE = re.compile(r"(?:https?|ssh|git)://\S+|[\w.-]+@[\w.-]+:\S+")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_ORACLES = frozenset(
+ORACLES = frozenset(
     {
         "top_level_entry_count",
         "readme_first_nonempty_line",
@@ -163,7 +163,7 @@ def _check(task: _Task, name: str) -> None:
             faults.append(f"the output {output.key!r} needs either `oracle` or `expected`; give one of them")
         elif output.oracle and not _known(output.oracle.fn):
             problem = f"the output {output.key!r} names no oracle that there is: {output.oracle.fn!r}"
-            faults.append(f"{problem}; name one of {', '.join(sorted(_ORACLES))}, or module:function")
+            faults.append(f"{problem}; name one of {', '.join(sorted(ORACLES))}, or module:function")
         if output.weight <= 0:
             faults.append(f"the output {output.key!r} has the weight {output.weight:g}; write one above 0")
     if not 0 < task.timeout_seconds <= 10**7:
@@ -177,7 +177,7 @@ def _check(task: _Task, name: str) -> None:
 
 
 def _known(fn: str) -> bool:
-    return _FUNCTION.fullmatch(fn) is not None and (":" in fn or fn in _ORACLES)
+    return _FUNCTION.fullmatch(fn) is not None and (":" in fn or fn in ORACLES)
 
 
 def _leaves(path: str) -> bool:

@@ -54,6 +54,8 @@ class Forwarder:
             self._leases.refused += 1
             await answer(send, 403, error_body(api, 403, "this lease was revoked"))
             return
+        if lease.gate is not None and api is not None:
+            await lease.gate()
         if lease.closed is not None and api is not None:
             await answer(send, 403, error_body(api, 403, lease.closed))
             return

@@ -7,7 +7,7 @@ import hmac
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, MutableSequence
+from collections.abc import Awaitable, Callable, MutableSequence
 from dataclasses import dataclass, field
 
 from pytest_agentcap.proxy.journal import Journal
@@ -32,7 +32,8 @@ class Lease:
     """One session's right to use the upstream; `turn` is stamped on each call as it arrives.
 
     `unrecorded` counts what was forwarded without being a call to a model, by method and path. `halt` says why no
-    further call of this session can be answered, `closed` why none is taken.
+    further call of this session can be answered, `closed` why none is taken; `gate` is waited for before each call, and
+    may close the lease.
     """
 
     token: str
@@ -44,6 +45,7 @@ class Lease:
     halt: str | None = None
     revoked: bool = False
     closed: str | None = None
+    gate: Callable[[], Awaitable[None]] | None = None
     in_flight: dict[str, Journal] = field(default_factory=dict)
     on_end: Callable[[Call], None] | None = None
     _made: int = 0

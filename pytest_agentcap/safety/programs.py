@@ -179,7 +179,7 @@ def written(words: Sequence[Word]) -> list[Word]:
     if name in _WRITES_LAST:
         return operands[-1:] if len(operands) > 1 else []
     if name == "sed" and any(re.match(r"-[a-zA-Z]*i|--in-place", text) for text in texts):
-        return operands[0 if any(text in ("-e", "-f") for text in texts) else 1 :]
+        return _without_scripts(words)
     if name == "dd":
         return [Word(text[3:]) for text in texts if text.startswith("of=")]
     if name == "find" and "-delete" in texts:
@@ -199,6 +199,15 @@ def paths(words: Sequence[Word]) -> list[Word]:
 
 def _operands(words: Sequence[Word]) -> list[Word]:
     return [word for word in words[1:] if word.text and not word.text.startswith("-")]
+
+
+def _without_scripts(words: Sequence[Word]) -> list[Word]:
+    """Return the files among the words of sed: its script is the first operand, or stands behind `-e` and `-f`."""
+    options = ("-e", "-f", "--expression", "--file")
+    named = [number for number, word in enumerate(words) if word.text in options]
+    rest = [word for number, word in enumerate(words) if number - 1 not in named]
+    attached = any(word.text.startswith(("-e", "--expression=", "--file=")) for word in words)
+    return _operands(rest)[0 if named or attached else 1 :]
 
 
 def _leads_away(text: str) -> bool:

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 _SCOPES = frozenset({"subshell", "command_substitution", "process_substitution"})
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
-_WRITES = frozenset({">", ">>", ">|", "&>", "&>>", "<>"})
-_READS = frozenset({"<"})
+_WRITES = frozenset({">", ">>", ">|", "&>", "&>>", "<>", ">&"})
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ECHO_OPTION = re.compile(r"-[neE]+|--")
 _QUOTED_ESCAPE = re.compile(r"\\([$`\"\\\n])")
@@ -188,11 +187,11 @@ class _Reader:
                 stdin = "".join(_text(body) for body in bodies)
             elif node.type == "herestring_redirect":
                 stdin = words[0].text if words else None
-            elif words and operator in _WRITES | _READS:
-                files.append(Redirect(words[0], operator in _WRITES))
+            elif words:
                 more += words[1:]
-            elif words and operator in (">&", "<&") and not words[0].text.isdigit() and words[0].text != "-":
-                files.append(Redirect(words[0], operator == ">&"))
+                duplicates = operator in (">&", "<&") and (words[0].text.isdigit() or words[0].text == "-")
+                if not duplicates:
+                    files.append(Redirect(words[0], operator in _WRITES))
         return tuple(files), stdin, tuple(more)
 
     def _assignment(self, node: Node) -> None:

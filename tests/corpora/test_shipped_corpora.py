@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_agentcap.corpus.reader import is_corpus_name, read_corpus
+from pytest_agentcap.corpus.reader import corpus_files, read_corpus
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.grading.base import GraderInput, GraderResult
 from pytest_agentcap.grading.find import load_grader
@@ -54,11 +54,9 @@ def grade(task: Task, workspace: Path) -> GraderResult:
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda path: path.name)
 def test_every_shipped_corpus_reads_and_describes_itself(folder: Path) -> None:
-    (path,) = (entry for entry in folder.iterdir() if is_corpus_name(entry.name))
+    tasks = [task for path in corpus_files(folder) for task in read_corpus(path, root=CORPORA)]
 
-    tasks = read_corpus(path, root=CORPORA)
-
-    assert {task.corpus for task in tasks} == {folder.name}
+    assert {task.corpus for task in tasks} == {"small" if tasks[0].repo else folder.name}
     assert (folder / "README.md").read_text(encoding="utf-8").startswith(f"# {folder.name}\n")
 
 

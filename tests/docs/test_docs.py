@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from pytest_agentcap.cli import COMMANDS, main
 from pytest_agentcap.options import OPTIONS
 from pytest_agentcap.publish.schema import SCHEMA
 from pytest_agentcap.runs.results import SessionResult, TurnResult
+from pytest_agentcap.safety.audit import SafetyEvent
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pytest_agentcap"
@@ -317,6 +320,35 @@ def test_every_format_has_its_section():
     from pytest_agentcap.formats.registry import FORMATS
 
     assert all(section("docs/export.md", f"## {name}") for name in FORMATS)
+
+
+def test_the_example_tasks_on_a_repository_run_as_shown(project):
+    write_files("docs/repositories.md", project)
+    project.write("shop/pages/home.md", "# Home\n")
+    project.write("shop/pages/shop.md", "# Shop\n")
+    project.write("shop/prices.csv", "name,price\ntea,4.10\nbread,3.25\n")
+    author = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    for words in (("init", "-q", "-b", "main"), ("add", "-A"), (*author, "commit", "-qm", "Begin")):
+        subprocess.run(["git", *words], cwd=project.path / "shop", check=True)
+    subprocess.run([sys.executable, "gym/make_tasks.py"], cwd=project.path, check=True)
+    project.capture("gym", "-n", "2").assert_outcomes(passed=1, failed=2)
+    first, *batch = project.results()
+    assert (first["verdict"], first["assessment"]["score"]) == ("passed", 100)
+    assert [(each["verdict"], each["assessment"]["failure_reason"]) for each in batch] == [("failed", "value")] * 2
+    section_ = section("docs/files.md", "## results/")
+    named = set(CODE.findall(section_))
+    assert set(first["assessment"]) | set(first["assessment"]["outputs"][0]) | set(SafetyEvent.__slots__) <= named
+
+
+def test_every_oracle_key_weight_and_event_of_tasks_on_repositories_is_described():
+    from pytest_agentcap.corpus import repotasks
+
+    assert set(named_in_rows(section("docs/repositories.md", "## Oracles"))) == repotasks.ORACLES
+    named = set(
+        CODE.findall(re.sub(r"^```.*?^```$", "", TEXTS["docs/repositories.md"], flags=re.MULTILINE | re.DOTALL))
+    )
+    for struct in (repotasks._Task, repotasks._Repository, repotasks._Output, repotasks._Policy, repotasks._Weights):
+        assert set(struct.__struct_fields__) <= named
 
 
 def test_the_example_tests_are_skipped_without_an_agent(project):
