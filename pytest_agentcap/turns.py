@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_agentcap.agents.driver import OUTPUT_READ, Driver
+from pytest_agentcap.agents.driver import Driver
 from pytest_agentcap.agents.steps import write_steps
 from pytest_agentcap.command_limit import CommandLimit, CommandWatch
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.faults import UpstreamFault, UpstreamWatch
 from pytest_agentcap.followup.base import Draft, Said, next_prompt
+from pytest_agentcap.logs import OutputLimit, check_output, keep_output
 from pytest_agentcap.outcome import Turn
 from pytest_agentcap.plan import SessionPlan, Surroundings
-from pytest_agentcap.runs.layout import write_whole
 from pytest_agentcap.runs.masking import Mask
-from pytest_agentcap.sandbox.base import Command, Completed, SandboxSession
+from pytest_agentcap.sandbox.base import Command, Completed, SandboxError, SandboxSession
 
 if TYPE_CHECKING:
     from pytest_agentcap.proxy.leases import Lease
@@ -69,8 +69,13 @@ def run_turn(
     command, session_id = stage.driver.prepare(prompt, number, session_id)
     stdout, stderr = run.output(name, number, "out"), run.output(name, number, "err")
     command = replace(command, stdout=stdout, stderr=stderr, timeout_s=timeout_s)
-    completed, fault = _run(stage, command, prompt, number, tick)
-    out, err = _read_output(stdout, stage.mask), _read_output(stderr, stage.mask)
+    try:
+        completed, fault = _run(stage, command, prompt, number, tick)
+    except SandboxError:
+        for path in filter(Path.exists, (stdout, stderr)):
+            keep_output(path, stage.mask)
+        raise
+    out, err = keep_output(stdout, stage.mask), keep_output(stderr, stage.mask)
     answer = stage.driver.answer(out, err, session_id)
     write_steps(run.output(name, number, "steps.jsonl"), answer.steps)
     turn = Turn(
@@ -99,6 +104,7 @@ def _run(
         stage.watch.check()
         if stage.commands:
             stage.commands.check()
+        check_output(stage.plan.options.disk, command.stdout, command.stderr)
 
     started = time.monotonic()
     try:
@@ -110,14 +116,8 @@ def _run(
     except UpstreamFault as error:
         completed = Completed(None, False, time.monotonic() - started)
         fault = f"turn {number} was ended: {error}"
+    except OutputLimit as error:
+        completed, fault = Completed(None, False, time.monotonic() - started, str(error)), None
     if shown:
         shown.end(completed)
     return completed, fault
-
-
-def _read_output(path: Path, mask: Mask) -> str:
-    """Return the agent's output, without secrets, as it then also lies on disk."""
-    masked, hits = mask.apply(path.read_bytes())
-    if hits:
-        write_whole(path, masked)
-    return masked[-OUTPUT_READ:].decode("utf-8", "replace")

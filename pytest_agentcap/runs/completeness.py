@@ -105,20 +105,26 @@ def take_census(parts: Sequence[Part]) -> list[Census]:
 
 def attempts_in_order(parts: Iterable[Part]) -> dict[tuple[str, str], int]:
     """Number the sessions of each test in the order they started, by run and session: 1, 2 and so on."""
-    by_test: dict[str, list[tuple[float, str, str]]] = {}
+    by_test: dict[str, list[tuple[str, str]]] = {}
+    for run, result in _in_order(parts):
+        by_test.setdefault(result["nodeid"], []).append((run, result["session"]))
+    return {session: number for sessions in by_test.values() for number, session in enumerate(sessions, 1)}
+
+
+def _in_order(parts: Iterable[Part]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Sort the sessions of runs by the time they started; in one run attempts count, whatever its clock said."""
+    keyed = []
     for part in parts:
-        for result in part.results:
-            by_test.setdefault(result["nodeid"], []).append((result["started_at"], part.run.id, result["session"]))
-    return {
-        (run, session): number
-        for sessions in by_test.values()
-        for number, (_, run, session) in enumerate(sorted(sessions), 1)
-    }
+        latest: dict[str, float] = {}
+        for result in sorted(part.results, key=lambda r: r["attempt"]):
+            started = latest[result["nodeid"]] = max(result["started_at"], latest.get(result["nodeid"], 0.0))
+            keyed.append((started, part.run.id, result["attempt"], result))
+    return [(run, result) for _, run, _, result in sorted(keyed, key=lambda key: key[:3])]
 
 
 def _count(parts: tuple[Part, ...]) -> Census:
     last: dict[str, Mapping[str, Any]] = {}
-    for result in sorted((r for part in parts for r in part.results), key=lambda r: r["started_at"]):
+    for _, result in _in_order(parts):
         last[result["nodeid"]] = result
     found: dict[str, list[str]] = {"done": [], "failed": [], "infra": [], "missing": []}
     expected = frozenset[str]().union(*(part.expected for part in parts))

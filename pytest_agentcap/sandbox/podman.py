@@ -222,6 +222,9 @@ class PodmanSession:
                 self._end_turn(execution)
         duration_s = time.monotonic() - started
         limit = (ended.limit if ended else None) or self._reached_since(before, code)
+        if code and limit is None and not self._inspect()["State"].get("Running"):
+            # An agent cannot end the first process, which is another user's.
+            raise SandboxError("the container ended while the agent ran: something outside of the session killed it")
         return Completed(code, ended is not None and ended.limit is None, duration_s, limit)
 
     def converse(self, command: Command) -> Program:

@@ -65,6 +65,15 @@ def test_a_shard_that_was_run_again_counts_by_its_last_session(part):
     assert numbers == {("one", "a"): 1, ("two", "a"): 2, ("one", "b"): 1, ("two", "b"): 2}
 
 
+def test_a_clock_that_was_put_back_does_not_turn_attempts_around(part):
+    run = part("one", "a", {"a": "infra"}, 9000.0, selected=None)
+    again = {**json.loads(run.run.result("a").read_bytes()), "session": "a-a2", "attempt": 2, "verdict": "passed"}
+    run.run.result("a-a2").write_text(json.dumps({**again, "started_at": 1.0}))
+    run = Part.read(run.run)
+    assert take_census([run])[0].done == ("a",)
+    assert attempts_in_order([run]) == {("one", "a"): 1, ("one", "a-a2"): 2}
+
+
 def test_runs_of_other_agents_and_of_other_tests_are_counted_apart(part):
     parts = [
         part("one", "abcdef", dict.fromkeys("abcdef", "passed")),
