@@ -111,13 +111,11 @@ def _run(
         completed, fault = stage.driver.run(command, ticked), None
         if stage.commands:
             stage.commands.settle()
-    except CommandLimit as reached:
+    except (CommandLimit, OutputLimit) as reached:
         completed, fault = Completed(None, False, time.monotonic() - started, str(reached)), None
     except UpstreamFault as error:
         completed = Completed(None, False, time.monotonic() - started)
         fault = f"turn {number} was ended: {error}"
-    except OutputLimit as error:
-        completed, fault = Completed(None, False, time.monotonic() - started, str(error)), None
     if shown:
         shown.end(completed)
     return completed, fault
