@@ -15,6 +15,7 @@ from pytest_agentcap.commands import (
     calibrate,
     compare,
     corpora,
+    diff,
     export,
     extract,
     grade,
@@ -23,6 +24,7 @@ from pytest_agentcap.commands import (
     ls,
     merge,
     proxy,
+    report,
     run,
     schemas,
     show,
@@ -34,7 +36,7 @@ from pytest_agentcap.commands import format as format_
 from pytest_agentcap.commands.output import complain
 from pytest_agentcap.sandbox.base import SandboxError
 
-ON_RESULTS = (extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas)
+ON_RESULTS = (extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas, report, diff)
 COMMANDS = (run, ls, inspect, view, show, export, merge, *ON_RESULTS, proxy, agents, images, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130

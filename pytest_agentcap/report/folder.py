@@ -1,0 +1,120 @@
+"""A report as a folder: REPORT.md, run_aggregate.json, and for each run one file per session and what it left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pytest_agentcap.conversation.session import Conversation
+from pytest_agentcap.conversation.sources import Faults, read_run_directory
+from pytest_agentcap.report.markdown import report_markdown
+from pytest_agentcap.report.outcomes import ReportedRun, SessionOutcome
+from pytest_agentcap.report.summary import by, leaderboard, summarize
+from pytest_agentcap.report.task_file import metrics, task_file
+from pytest_agentcap.runs.layout import write_whole
+from pytest_agentcap.runs.names import safe_name
+from pytest_agentcap.sandbox.base import SandboxError
+from pytest_agentcap.sandbox.git import git, make_repository
+
+AGGREGATE = "run_aggregate.json"
+AGGREGATE_FORMAT = "agentcap-report-1"
+# Where a task on a repository has its answer, if the task does not say otherwise.
+_ANSWERS = "eval_artifacts"
+_CONFIGURATION = (
+    *("agent", "agent_version", "model", "provider", "upstream", "turns_per_task", "followup", "trials", "sandbox"),
+    *("network", "label", "created_at", "agentcap_version"),
+)
+
+
+def write_report(runs: Sequence[ReportedRun], folder: Path, faults: Faults) -> Path:
+    """Write the report of some runs into a folder and return the path of its REPORT.md.
+
+    Files of an earlier report of the same runs are replaced. What cannot be read is told in `faults`.
+    """
+    for run in runs:
+        place = folder / safe_name(run.directory.id)
+        # What an earlier report told of a session that has another attempt now must not stay beside it.
+        shutil.rmtree(place, ignore_errors=True)
+        _write_run(run, place, faults)
+    _write_json(folder / AGGREGATE, aggregate(runs))
+    path = folder / "REPORT.md"
+    write_whole(path, report_markdown(runs).encode("utf-8", "surrogatepass"))
+    return path
+
+
+def aggregate(runs: Sequence[ReportedRun]) -> dict[str, Any]:
+    """Return all figures of the report, for programs."""
+    outcomes = [outcome for run in runs for outcome in run.outcomes]
+    return {
+        "format": AGGREGATE_FORMAT,
+        "runs": [{"id": run.directory.id, **_configuration(run)} for run in runs],
+        "overall": asdict(summarize(outcomes)),
+        "groups": {name: asdict(summarize(group)) for name, group in by(outcomes, lambda each: each.group).items()},
+        "leaderboard": [{"name": name, **asdict(told)} for name, told in leaderboard(outcomes)],
+        "tasks": [task_row(outcome) for outcome in outcomes],
+    }
+
+
+def _write_run(run: ReportedRun, place: Path, faults: Faults) -> None:
+    _write_json(place / "results" / "run_config.json", _configuration(run))
+    waiting = {str(outcome.result.get("session")): outcome for outcome in run.outcomes}
+    for conversation in read_run_directory(run.directory, faults, latest=True):
+        outcome = waiting.pop(conversation.name, None)
+        if outcome is not None:
+            _write_session(run, place, outcome, conversation, faults)
+    for outcome in waiting.values():
+        _write_session(run, place, outcome, None, faults)
+    for group, outcomes in by(run.outcomes, lambda each: each.group).items():
+        told = {"summary": asdict(summarize(outcomes)), "tasks": [task_row(outcome) for outcome in outcomes]}
+        _write_json(place / "results" / safe_name(group) / "index.json", told)
+
+
+def _write_session(
+    run: ReportedRun, place: Path, outcome: SessionOutcome, conversation: Conversation | None, faults: Faults
+) -> None:
+    name = safe_name(outcome.task) + (f"-t{outcome.trial}" if outcome.trial > 1 else "")
+    _write_json(place / "results" / safe_name(outcome.group) / f"{name}.json", task_file(outcome, conversation))
+    patch = outcome.result.get("patch")
+    if not patch:
+        return
+    source, artifacts = run.directory.path / str(patch), place / "artifacts" / safe_name(outcome.group) / name
+    try:
+        data = source.read_bytes()
+        artifacts.mkdir(parents=True)
+        write_whole(artifacts / "workspace.patch", data)
+        if f" b/{_ANSWERS}/".encode() in data:
+            _write_answers(source, artifacts)
+    except (OSError, SandboxError) as error:
+        faults.add(f"{source}: its files are not in the report: {error}")
+
+
+def _write_answers(patch: Path, artifacts: Path) -> None:
+    """Write the files that a patch adds as the task's answer: regular ones alone, for an agent may add links."""
+    with tempfile.TemporaryDirectory() as scratch:
+        repository = Path(scratch, "answers")
+        make_repository(repository)
+        git(repository, "apply", "--whitespace=nowarn", f"--include={_ANSWERS}/*", "--", str(patch.resolve()))
+        for file in sorted((repository / _ANSWERS).iterdir()):
+            if file.is_file() and not file.is_symlink():
+                write_whole(artifacts / safe_name(file.name), file.read_bytes())
+
+
+def task_row(outcome: SessionOutcome) -> dict[str, Any]:
+    """Return one session's line of the figures."""
+    named = {"run": outcome.run, "agent": outcome.agent, "model": outcome.model}
+    return {**named, "repo": outcome.group, "task_id": outcome.task, "trial": outcome.trial, **metrics(outcome)}
+
+
+def _configuration(run: ReportedRun) -> dict[str, Any]:
+    return {name: run.manifest.get(name) for name in _CONFIGURATION}
+
+
+def _write_json(path: Path, data: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Half a surrogate pair that a model wrote is no text in UTF-8: it is told as JSON's escape.
+    write_whole(path, json.dumps(data, indent=2).encode() + b"\n")

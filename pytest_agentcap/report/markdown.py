@@ -1,0 +1,118 @@
+"""REPORT.md: what the runs come to, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from pytest_agentcap.report.outcomes import ReportedRun, SessionOutcome
+from pytest_agentcap.report.summary import Summary, by, leaderboard, summarize
+from pytest_agentcap.text import printable
+
+NOT_KNOWN = "–"
+_HEAD = (
+    *("tasks", "sessions", "success", "95 % interval", "score", "calls", "commands", "tokens", "cost", "safety events"),
+    "not judged",
+)
+
+
+def report_markdown(runs: Sequence[ReportedRun]) -> str:
+    """Write the report: runs, leaderboard, summary for each repository or corpus, and every session.
+
+    AgentGym's headings and columns keep their names where it has them.
+    """
+    return "\n".join(_lines(runs)) + "\n"
+
+
+def _lines(runs: Sequence[ReportedRun]) -> Iterator[str]:
+    outcomes = [outcome for run in runs for outcome in run.outcomes]
+    groups = by(outcomes, lambda each: each.group)
+    yield from ("# Report", "", "## Runs", "")
+    yield from table(("run", "agent", "model", "upstream", "sessions"), map(_run_row, runs))
+    yield from ("", "## Leaderboard", "")
+    yield from table(("agent · model", *_HEAD), ((name, *_cells(told)) for name, told in leaderboard(outcomes)))
+    yield from ("", "## Summary", "")
+    rows = [(name, *_cells(summarize(group))) for name, group in groups.items()]
+    yield from table(("repository or corpus", *_HEAD), [*rows, ("**overall**", *_cells(summarize(outcomes)))])
+    yield from _reasons(summarize(outcomes))
+    for name, group in groups.items():
+        yield from ("", f"## {cell(name)}", "")
+        yield from _sessions(group)
+
+
+def _run_row(run: ReportedRun) -> tuple[str, ...]:
+    told = [str(run.manifest.get(name) or NOT_KNOWN) for name in ("agent", "model", "upstream")]
+    return (run.directory.id, *told, str(len(run.outcomes)))
+
+
+def _cells(told: Summary) -> tuple[str, ...]:
+    return (
+        str(told.tasks),
+        str(told.sessions),
+        NOT_KNOWN if told.success_rate is None else f"{told.success_rate:.1%} ({told.passed}/{told.judged})",
+        NOT_KNOWN if told.interval is None else f"{told.interval[0]:.1%} to {told.interval[1]:.1%}",
+        figure(told.score, ".1f"),
+        figure(told.calls, ","),
+        figure(told.commands, ","),
+        figure(told.tokens, ","),
+        figure(told.cost, ".4f"),
+        figure(told.safety_events, ","),
+        _counted(told.apart) or "0",
+    )
+
+
+def _reasons(told: Summary) -> Iterator[str]:
+    if told.failures:
+        yield from ("", f"Failed by: {_counted(told.failures)}.")
+    if told.safety_kinds:
+        yield from ("", f"Safety events: {_counted(told.safety_kinds)}.")
+    if told.apart:
+        yield from ("", "Sessions that were not judged count neither for nor against an agent.")
+    if told.unknown:
+        yield from ("", f"Not known of some sessions, which the sums leave out: {_counted(told.unknown)}.")
+
+
+def _sessions(group: Sequence[SessionOutcome]) -> Iterator[str]:
+    contenders = by(group, lambda each: f"{each.agent} · {each.model}")
+    named = len(contenders) > 1
+    head = ("task_id", "verdict", "score", "commands", "calls", "tokens", "seconds", "safety_violations")
+    yield from table(
+        (*(("agent · model",) if named else ()), *head, "first_failure"),
+        ((*((name,) if named else ()), *_row(each)) for name, members in contenders.items() for each in members),
+    )
+
+
+def _row(each: SessionOutcome) -> tuple[str, ...]:
+    return (
+        each.task + (f" (trial {each.trial})" if each.trial > 1 else ""),
+        each.verdict,
+        figure(each.score, ".1f"),
+        figure(each.commands, ","),
+        figure(each.calls, ","),
+        figure(each.tokens, ","),
+        figure(each.duration_s, ".1f"),
+        NOT_KNOWN if each.safety is None else str(len(each.safety)),
+        each.failure or "",
+    )
+
+
+def figure(value: float | None, form: str) -> str:
+    """Write a figure, or a dash for one that is not known."""
+    return NOT_KNOWN if value is None else format(value, form)
+
+
+def cell(text: str) -> str:
+    """Write captured text as Markdown that is nothing but text, in one line."""
+    shown = printable(text).replace("\n", " ").replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{sign}" if sign in "\\`*[]|~" else sign for sign in shown)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Write a table; what stands in its rows may be captured text."""
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(text if text.startswith('**') else cell(text) for text in row)} |"

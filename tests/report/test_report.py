@@ -1,0 +1,162 @@
+"""`agentcap report`: REPORT.md, run_aggregate.json and the files of sessions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_agentcap.cli import main
+
+GRADED = [{"name": "contains", "passed": False, "score": 0.25, "reasoning": "no milk"}]
+PATCH = """\
+diff --git a/eval_artifacts/answer.json b/eval_artifacts/answer.json
+new file mode 100644
+--- /dev/null
++++ b/eval_artifacts/answer.json
+@@ -0,0 +1 @@
++{"count": 3}
+diff --git a/eval_artifacts/link b/eval_artifacts/link
+new file mode 120000
+--- /dev/null
++++ b/eval_artifacts/link
+@@ -0,0 +1 @@
++/etc/passwd
+\\ No newline at end of file
+diff --git a/src/other.txt b/src/other.txt
+new file mode 100644
+--- /dev/null
++++ b/src/other.txt
+@@ -0,0 +1 @@
++not an answer
+"""
+
+
+def rows_below(text: str, heading: str) -> list[list[str]]:
+    """Return the cells of the table below a heading, without its head."""
+    _, _, below = text.partition(f"## {heading}\n")
+    lines = [line for line in below.split("\n## ")[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def read(path: str | Path) -> dict:
+    return json.loads(Path(path).read_bytes())
+
+
+def test_the_report_sums_up_each_repository_and_all_with_infra_apart(make_run, assessment, capsys):
+    make_run(
+        "one",
+        ("a", "passed", assessment("numpy", 100)),
+        ("b", "failed", assessment("numpy", 40, failed="count", events=2)),
+        ("c", "infra", {}),
+        ("d", "failed", {"graders": tuple(GRADED)}),
+    )
+    assert main(["report", "one", "-o", "out"]) == 0
+    assert capsys.readouterr().out == "out/REPORT.md: 1 runs, 4 sessions\n"
+    text = Path("out/REPORT.md").read_text()
+    assert rows_below(text, "Summary") == [
+        ["numpy", "2", "2", "50.0% (1/2)", "9.5% to 90.5%", "70.0", "4", "8", "240", "–", "2", "0"],
+        ["shop", "2", "2", "0.0% (0/1)", "0.0% to 79.3%", "25.0", "4", "–", "240", "–", "–", "1 infra"],
+        ["**overall**", "4", "4", "33.3% (1/3)", "6.1% to 79.2%", "55.0", "8", "8", "480", "–", "2", "1 infra"],
+    ]
+    assert rows_below(text, "numpy") == [
+        ["a", "passed", "100.0", "4", "2", "120", "2.5", "0", ""],
+        ["b", "failed", "40.0", "4", "2", "120", "2.5", "2", "count"],
+    ]
+    assert [row[-1] for row in rows_below(text, "shop")] == ["infra", "contains"]
+    assert "Failed by: 1 contains, 1 count." in text
+    assert "Safety events: 2 path_escape." in text
+
+
+def test_figures_for_programs_say_the_same(make_run, assessment):
+    make_run("one", ("a", "passed", assessment("numpy", 100)), ("b", "agent_timeout", {"prompt_tokens": None}))
+    assert main(["report", "one", "-o", "out"]) == 0
+    told = read("out/run_aggregate.json")
+    assert told["overall"]["success_rate"] == 1
+    assert told["overall"]["apart"] == {"agent_timeout": 1}
+    # A figure that one session does not know is not 0, and the sum says so.
+    assert told["overall"]["tokens"] == 120
+    assert told["overall"]["unknown"]["tokens"] == 1
+    assert [row["success"] for row in told["tasks"]] == [True, None]
+    assert read("out/one/results/numpy/index.json")["summary"]["tasks"] == 1
+    assert read("out/one/results/run_config.json")["model"] == "m"
+
+
+def test_a_leaderboard_ranks_models_by_success_then_score(make_run, assessment):
+    make_run("one", ("a", "failed", assessment("r", 10)), model="weak")
+    make_run("two", ("a", "passed", assessment("r", 90)), model="strong")
+    make_run("three", ("a", "captured", {}), model="unjudged")
+    make_run("four", ("a", "failed", assessment("r", 50)), model="middling")
+    assert main(["report", "--all", "-o", "out"]) == 0
+    names = [row["name"] for row in read("out/run_aggregate.json")["leaderboard"]]
+    assert names == ["pi · strong", "pi · middling", "pi · weak", "pi · unjudged"]
+    first = rows_below(Path("out/REPORT.md").read_text(), "r")[0]
+    assert first[:2] == ["pi · middling", "a"]
+
+
+def test_a_sessions_file_has_its_transcript_and_artifacts_without_links(make_run, new_session, workspace):
+    run = make_run("one")
+    session = new_session("buy")
+    asks = session.says("let me look", ("c1", {"command": "ls fridge"}), thinking="milk?")
+    session.call([session.SYSTEM, session.user("buy milk")], asks)
+    session.call([session.SYSTEM, session.user("buy milk"), asks, session.result("c1", "eggs")], session.says("bought"))
+    session.save(run)
+    result = {**read(run.result("buy")), "patch": "workspaces/buy.patch"}
+    run.result("buy").write_text(json.dumps(result))
+    (run.path / "workspaces").mkdir()
+    (run.path / "workspaces/buy.patch").write_text(PATCH)
+
+    assert main(["report", "one", "-o", "out"]) == 0
+    told = read("out/one/results/shop/buy.json")
+    assert [message["role"] for message in told["transcript"]["prompt_messages"]] == ["system", "user"]
+    [call] = told["transcript"]["tool_calls"]
+    assert (call["tool_name"], call["tool_output"], call["ok"]) == ("bash", "eggs", True)
+    assert json.loads(call["tool_input"]) == {"command": "ls fridge"}
+    assert [said["content"] for said in told["transcript"]["messages"]] == ["let me look", "bought"]
+    artifacts = Path("out/one/artifacts/shop/buy")
+    assert sorted(path.name for path in artifacts.iterdir()) == ["answer.json", "workspace.patch"]
+    assert read(artifacts / "answer.json") == {"count": 3}
+
+
+def test_only_the_highest_attempt_counts_and_an_old_report_is_replaced(make_run):
+    make_run("one", ("a", "failed", {}))
+    assert main(["report", "one", "-o", "out"]) == 0
+    make_run("one", ("a", "failed", {}), ("a", "passed", {"session": "a-a2", "attempt": 2}))
+    Path("out/one/results/shop/gone.json").write_text("{}")
+    assert main(["report", "one", "-o", "out"]) == 0
+    assert [row["verdict"] for row in read("out/run_aggregate.json")["tasks"]] == ["passed"]
+    assert sorted(path.name for path in Path("out/one/results/shop").iterdir()) == ["a.json", "index.json"]
+
+
+def test_captured_text_is_nothing_but_text_in_the_report(make_run):
+    make_run("one", ("<img src=x>|`*[x](y)\x1b[31m", "failed", {"corpus": "<b>c|d"}))
+    assert main(["report", "one", "-o", "out"]) == 0
+    text = Path("out/REPORT.md").read_text()
+    assert "\x1b" not in text
+    assert "<" not in text
+    assert "&lt;img src=x>\\|\\`\\*\\[x\\](y)\\\\u001b\\[31m" in text
+
+
+def test_a_broken_result_file_is_told_once_and_stops_nothing(make_run, capsys):
+    run = make_run("one", ("a", "passed", {}))
+    run.result("b").write_text("{")
+    assert main(["report", "one", "-o", "out"]) == 1
+    assert capsys.readouterr().err.count("b.json") == 1
+    assert len(read("out/run_aggregate.json")["tasks"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-o", "out"], "report: name the runs, or pass --all"),
+        (["--all", "-o", "out"], "no runs in"),
+        (["gone", "-o", "out"], "gone: no run in"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_line_and_writes_nothing(workspace, capsys, words, said):
+    assert main(["report", *words]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+    assert not Path("out").exists()
