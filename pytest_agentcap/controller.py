@@ -52,6 +52,7 @@ from pytest_agentcap.sandbox.base import SandboxError
 if TYPE_CHECKING:
     from pytest_agentcap.sandbox.reaper import OwnerState
     from pytest_agentcap.sandbox.service import PodmanService
+    from pytest_agentcap.telemetry.exits import ExitDaemon
 
 Say = Callable[[str], None]
 
@@ -76,6 +77,7 @@ class Controller:
     command: tuple[str, ...] = ()
     state: OwnerState | None = None
     service: PodmanService | None = None
+    exits: ExitDaemon | None = None
     manifests: dict[str, Manifest] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
     standing: Standing = field(default_factory=Standing)
@@ -103,6 +105,7 @@ class Controller:
         raises, `close` is to be called.
         """
         from pytest_agentcap.sandbox.reaper import Owner, reap
+        from pytest_agentcap.telemetry.exits import ExitDaemon
 
         try:
             for line in reap():
@@ -117,6 +120,7 @@ class Controller:
                 key = next(key for upstream, key in self.upstreams if replayed_source(upstream))
                 check_upstream(self.settings.replay.upstream, key, "--replay-upstream")
             uri = self._start_podman(say)
+            self.exits = ExitDaemon.start(self.state.folder)
             check_sandboxes(self.settings, self.agents, uri, self.state, say)
             runs = {key: str(run.path) for key, run in self._open_runs().items()}
         except (PreflightError, SandboxError, JoinError, OSError, ValueError) as error:
@@ -270,13 +274,15 @@ class Controller:
         if self.state is None:
             return
         try:
+            if self.exits is not None:
+                self.exits.close()
             if self.service is not None:
                 remove_containers(self.state.id)
                 self.service.close()
             self.state.release()
         except (SandboxError, OSError) as error:
             say(f"agentcap: could not clean up everything: {error}")
-        self.state = self.service = None
+        self.state = self.service = self.exits = None
 
 
 def _finish_run(manifest: Manifest, secrets: tuple[str, ...]) -> FinishedRun | None:

@@ -293,7 +293,7 @@ def agent_session(
         module = node.getparent(pytest.Module)
         home = _homes.find(agent_sandbox, f"{capture_run.path}\n{module.nodeid if module else ''}", trial)
         around = replace(around, sandbox=home, earlier=home.earlier)
-    around.debug = _debug(config)
+    around.debug, around.state = _debug(config), state.folder
     around.replay = _replay_for(plan, _capturing.replay(_target), replay_rules)
     try:
         session = AgentSession(plan.claimed(), around)

@@ -121,7 +121,7 @@ class Surroundings:
     """Hold what a session is run with; all of it outlives the session.
 
     `earlier` is what earlier sessions left in the same home, see `SharedHome`. `bench` is what graders start sandboxes
-    of their own from.
+    of their own from. `state` is the owner's folder.
     """
 
     sandbox: Sandbox
@@ -134,3 +134,4 @@ class Surroundings:
     debug: Debug | None = None
     bench: Sandbox | None = None
     replay: ReplayFor | None = None
+    state: Path | None = None

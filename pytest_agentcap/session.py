@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ from pytest_agentcap.sandbox.base import Command, SandboxError
 from pytest_agentcap.sandbox.patch import Baseline, Patch, make_patch
 from pytest_agentcap.sandbox.subfolder import InFolder
 from pytest_agentcap.tally import UNCOUNTED, Tally, total_tokens
+from pytest_agentcap.telemetry.model import SessionTelemetry
+from pytest_agentcap.telemetry.monitor import Monitor
 from pytest_agentcap.telemetry.session import derived_telemetry
 from pytest_agentcap.telemetry.stored import plain_telemetry
 from pytest_agentcap.turns import Stage, prompt_of, run_turn
@@ -65,6 +68,7 @@ class AgentSession:
         self._baseline = Baseline(None)
         self._patch: Patch | None = None
         self._tally = UNCOUNTED
+        self._monitor: Monitor | None = None
         self._telemetry: dict[str, Any] | None = None
         self._replay: SessionReplay | None = None
         self._truth: Truth | None = None
@@ -145,6 +149,8 @@ class AgentSession:
             return
         try:
             self._export_trace()
+            if self._monitor:
+                self._monitor.closing()
             self._opened.box.stop()
             self._keep_trace()
             self._keep_patch()
@@ -159,8 +165,11 @@ class AgentSession:
                 self._infra = self._infra or f"captures cannot be written: {error}"
             self._tally = Tally.of(self.plan.run, [call.rid for call in self.calls], self.plan.model)
             self._notes += [self._tally.note] if self._tally.note else []
-            rids = [call.rid for call in self.calls]
-            self._telemetry = plain_telemetry(derived_telemetry(self.plan.run, rids))
+            self._telemetry = plain_telemetry(self._measured(self._ended))
+
+    def _measured(self, ended: float) -> SessionTelemetry:
+        derived = derived_telemetry(self.plan.run, [call.rid for call in self.calls])
+        return self._monitor.finish(derived, ended - self._started) if self._monitor else derived
 
     def close(self) -> None:
         """Stop, save and remove the sandbox whatever happened; a turn that was broken off makes it `infra`."""
@@ -197,6 +206,8 @@ class AgentSession:
         most = plan.task.repo.max_commands if plan.task.repo else None
         commands = CommandWatch(lease, plan.run.captures, most) if most else None
         self._opened = Stage(plan, around, box, lease, watch, driver_of(scene), commands)
+        if around.state:
+            self._monitor = Monitor.start(box.processes, around.state, lease)
         self._baseline = provide(plan, box, lease.token)
 
     def _run_task(self, task: Task) -> None:
@@ -235,7 +246,8 @@ class AgentSession:
     def _turn(self, prompt: str, timeout_s: float) -> Turn:
         stage = self._stage
         number = stage.lease.turn = len(self._turns) + 1
-        ended = run_turn(stage, prompt, number, self._session_id, timeout_s, lambda: self._around.on_change(self))
+        with self._monitor.turn(number) if self._monitor else nullcontext():
+            ended = run_turn(stage, prompt, number, self._session_id, timeout_s, lambda: self._around.on_change(self))
         self._session_id = ended.session_id
         self._infra = self._infra or ended.fault
         self._turns.append(ended.turn)

@@ -68,6 +68,8 @@ class Forwarder:
             return
         call = Call(os.urandom(16).hex(), api, lease.turn, lease.next_index(), started_at_ns)
         lease.calls.append(call)
+        if lease.on_start is not None:
+            lease.on_start(call)
         head = {
             "request_id": call.rid,
             "turn": call.turn,

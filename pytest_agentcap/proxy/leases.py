@@ -47,6 +47,7 @@ class Lease:
     closed: str | None = None
     gate: Callable[[], Awaitable[None]] | None = None
     in_flight: dict[str, Journal] = field(default_factory=dict)
+    on_start: Callable[[Call], None] | None = None
     on_end: Callable[[Call], None] | None = None
     _made: int = 0
 

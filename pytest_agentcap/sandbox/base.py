@@ -86,7 +86,8 @@ class SandboxSession(Protocol):
     """One started sandbox: a fresh home and workspace, kept over all turns of a session.
 
     `home`, `workspace` and `skills` are paths as the agent sees them, `skills` None without such a folder;
-    `proxy_origin` is the proxy's `http://host:port` as seen from inside.
+    `proxy_origin` is the proxy's `http://host:port` as seen from inside. `processes` is what its processes are known by
+    on this machine: the path of their control group, or NAME=value in their environment; empty when they are elsewhere.
     """
 
     @property
@@ -97,6 +98,8 @@ class SandboxSession(Protocol):
     def proxy_origin(self) -> str: ...
     @property
     def skills(self) -> str | None: ...
+    @property
+    def processes(self) -> str: ...
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         """Write one file that the agent's user owns; parent folders are made."""

@@ -85,6 +85,10 @@ class HostSession:
         self._marker = secrets.token_hex(8)
         self._programs: list[tuple[subprocess.Popen[bytes], HostProgram]] = []
 
+    @property
+    def processes(self) -> str:
+        return f"{SESSION_VARIABLE}={self._marker}"
+
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         target = self._inside(path)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -190,6 +191,11 @@ class PodmanSession:
             reason = said or "the relay does not come up"
             raise SandboxError(f"the proxy cannot be reached from inside the container: {reason}")
         self._cgroup = str(self._inspect()["State"].get("CgroupPath") or "")
+
+    @property
+    def processes(self) -> str:
+        # Where podman runs in a virtual machine, that machine's groups are not here.
+        return self._cgroup if sys.platform == "linux" else ""
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         self._files.put(PurePosixPath(WORKSPACE) / path, data, mode)

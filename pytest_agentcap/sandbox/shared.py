@@ -83,6 +83,10 @@ class LentBox:
     def skills(self) -> str | None:
         return self._box.skills
 
+    @property
+    def processes(self) -> str:
+        return self._box.processes
+
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         self._box.put(path, data, mode)
 

@@ -34,6 +34,10 @@ class InFolder:
     def skills(self) -> str | None:
         return self.box.skills
 
+    @property
+    def processes(self) -> str:
+        return self.box.processes
+
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         self.box.put(path if path.startswith("/") else f"{self.folder}/{path}", data, mode)
 

@@ -26,8 +26,9 @@ class Resources:
     this row alone), `window` (of all that ran in the sandbox meanwhile, the agent itself included), `sampled` (what
     began and ended between two samples is missing) or `none`.
 
-    Times are seconds. `peak_rss_bytes` is the largest resident set of one of its processes; `storage_…` are bytes that
-    the storage device read and wrote, `syscall_…` those that passed through read and write calls, caches and pipes
+    Times are seconds. `peak_rss_bytes` is the largest resident set of one of its processes, `peak_memory_bytes`
+    the most that the whole control group had, caches included; `storage_…` are bytes that the storage device read and
+    was given to write, `syscall_…` those that passed through read and write calls, caches and pipes
     included. `wall_s` lasts from the start of its first process to the end of its last, at most to the window's end,
     and `idle_s` is what of the window is left. `survivors` are processes that still ran when the window ended.
     """
@@ -37,6 +38,7 @@ class Resources:
     user_s: float | None = None
     system_s: float | None = None
     peak_rss_bytes: int | None = None
+    peak_memory_bytes: int | None = None
     storage_read_bytes: int | None = None
     storage_write_bytes: int | None = None
     syscall_read_bytes: int | None = None

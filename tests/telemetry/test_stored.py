@@ -16,7 +16,7 @@ from pytest_agentcap.telemetry.steps import model_steps
 from pytest_agentcap.telemetry.stored import plain_telemetry, read_resources, read_telemetry
 from pytest_agentcap.telemetry.tools import tool_spans
 
-USED = Resources("taskstats", "exact", 1.5, 0.25, 200 << 20, 0, 20_000_000, 4096, 20_000_512, 3, 1, 2.0, 0.5)
+USED = Resources("taskstats", "exact", 1.5, 0.25, 200 << 20, None, 0, 20_000_000, 4096, 20_000_512, 3, 1, 2.0, 0.5)
 
 
 @pytest.fixture

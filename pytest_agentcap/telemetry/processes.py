@@ -1,0 +1,48 @@
+"""One process as it was seen from outside of its sandbox."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+
+@dataclass(slots=True)
+class Process:
+    """Hold what is known of one process; None is what nobody told.
+
+    `started_ns` and `ended_ns` are nanoseconds of the monotonic clock, CPU times are nanoseconds too. `status` is the
+    wait status of its end. `argv` has NUL between its words, of the last program that it was; the words of a program
+    that ended before they could be read are missing.
+    """
+
+    pid: int
+    parent: int | None
+    started_ns: int
+    ended_ns: int | None = None
+    status: int | None = None
+    argv: str | None = None
+    user_ns: int | None = None
+    system_ns: int | None = None
+    peak_rss_bytes: int | None = None
+    storage_read_bytes: int | None = None
+    storage_write_bytes: int | None = None
+    syscall_read_bytes: int | None = None
+    syscall_write_bytes: int | None = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Return the exit code as a shell tells it: 128 + the signal's number for a process that was killed."""
+        if self.status is None:
+            return None
+        return 128 + (self.status & 0x7F) if self.status & 0x7F else self.status >> 8
+
+    def as_row(self) -> list[Any]:
+        return list(astuple(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Hold all processes of a sandbox that were seen, and how many messages about processes were lost."""
+
+    processes: tuple[Process, ...] = ()
+    lost: int = 0
