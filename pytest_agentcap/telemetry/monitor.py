@@ -93,7 +93,8 @@ class Monitor:
         agents = Seen(started_since(seen.processes, self._began_ns - self._epoch_ns), seen.lost)
         spans = attribute(derived.tools, agents.processes, source, self._epoch_ns, quality)
         turns = {
-            n: self._with_processes(self._of_turn(turn), turn, agents, source, quality) for n, turn in self._turns.items()
+            n: self._with_processes(self._of_turn(turn), turn, agents, source, quality)
+            for n, turn in self._turns.items()
         }
         used = total(seen.processes, source, quality)
         return replace(

@@ -38,8 +38,11 @@ class Sampler:
         """Stop, and return the processes that were seen."""
         self._stop.set()
         self._thread.join()
-        found = sorted([*self._ended, *self._live.values()], key=lambda process: process.started_ns)
-        return Seen(tuple(found))
+        return Seen(tuple(sorted(self.seen(), key=lambda process: process.started_ns)))
+
+    def seen(self) -> list[Process]:
+        """Return the processes that were seen so far."""
+        return [*self._ended, *self._live.values()]
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_agentcap.telemetry.attribution import attribute, started_since, total
+from pytest_agentcap.telemetry.model import ToolSpan
+from pytest_agentcap.telemetry.processes import Process
+
+SECOND = 1_000_000_000
+EPOCH = 100 * SECOND
+
+
+def span(start: float, end: float | None, command: str = "make", position: int = 0, timing="window") -> ToolSpan:
+    window = (EPOCH + round(start * SECOND), None if end is None else EPOCH + round(end * SECOND))
+    return ToolSpan(
+        f"r{start}-{position}", "r", "s", "c", position, 0, "main", 1, "bash", json.dumps({"command": command}), "out",
+        None, *window, *window, timing, 9, "text",
+    )  # fmt: skip
+
+
+def process(pid: int, parent: int | None, start: float, end: float | None, argv: str = "", **figures) -> Process:
+    ended = None if end is None else round(end * SECOND)
+    known = {"user_ns": SECOND, "system_ns": 0, "peak_rss_bytes": 1000, "syscall_read_bytes": 7} | figures
+    return Process(pid, parent, round(start * SECOND), ended, None if end is None else 0, argv, **known)
+
+
+AGENT = process(1, None, 0, 99, "loop")
+
+
+def measured(spans, processes):
+    return attribute(spans, processes, "taskstats", EPOCH)
+
+
+def test_a_tool_call_has_the_processes_that_started_in_its_window_and_all_below_them():
+    shell = process(2, 1, 10.1, 10.9, "bash\0-c\0make", peak_rss_bytes=5000)
+    compiler = process(3, 2, 10.2, 10.8, "cc", peak_rss_bytes=9000)
+    agents_own = process(4, 1, 12, 13, "git\0status")
+    (found,) = measured([span(10, 11)], [AGENT, shell, compiler, agents_own])
+    used = found.resources
+    assert (used.source, used.quality, used.processes, used.cpu_s) == ("taskstats", "exact", 2, 2.0)
+    assert (used.peak_rss_bytes, used.syscall_read_bytes, used.storage_write_bytes) == (9000, 14, None)
+    assert (used.wall_s, used.idle_s) == (pytest.approx(0.8), pytest.approx(0.2))
+    assert (found.timing, found.started_at_ns, found.exit_code, found.exit_code_source) == (
+        "process", EPOCH + round(10.1 * SECOND), 0, "process",
+    )  # fmt: skip
+    assert (found.background, used.survivors) == (False, 0)
+
+
+def test_what_outlives_the_window_is_background_work_of_its_tool_call():
+    shell = process(2, 1, 10.1, 10.2, "bash\0-c\0make")
+    server = process(3, 2, 10.15, 50, "httpd", user_ns=30 * SECOND)
+    (first, second) = measured([span(10, 11), span(20, 21, "curl")], [AGENT, shell, server])
+    assert (first.background, first.resources.survivors, first.resources.user_s) == (True, 1, 31.0)
+    assert first.ended_at_ns == first.window_end_ns
+    assert (second.resources.processes, second.resources.source, second.resources.quality) == (0, "taskstats", "none")
+    assert (second.resources.cpu_s, second.exit_code_source) == (None, "text")
+
+
+def test_parallel_tool_calls_are_told_apart_by_their_commands():
+    spans = [span(10, 11, "sleep 1; echo 'a'", 0, "shared"), span(10, 11, "make test", 1, "shared")]
+    quoted = process(2, 1, 10.2, 10.9, "bash\0-lc\0eval 'sleep 1; echo '\\''a'\\'''", user_ns=3 * SECOND)
+    other = process(3, 1, 10.1, 10.8, "sh\0-c\0make test", user_ns=5 * SECOND)
+    first, second = measured(spans, [AGENT, other, quoted])
+    assert (first.resources.user_s, second.resources.user_s) == (3.0, 5.0)
+    assert {found.resources.quality for found in (first, second)} == {"exact"}
+    assert (first.resources.idle_s, first.exit_code_source) == (None, "process")
+
+
+def test_equal_commands_go_to_equal_tool_calls_one_by_one():
+    spans = [span(10, 11, "make", 0, "shared"), span(10, 11, "make", 1, "shared")]
+    first, second = measured(spans, [AGENT, *(process(2 + n, 1, 10.1 + n / 10, 10.9, "sh\0-c\0make") for n in (0, 1))])
+    assert (first.resources.processes, second.resources.processes) == (1, 1)
+
+
+def test_roots_without_a_known_command_go_in_order_and_are_not_called_exact():
+    spans = [span(10, 11, "make", 0, "shared"), span(10, 11, "test", 1, "shared")]
+    first, second = measured(spans, [AGENT, process(2, 1, 10.1, 10.3), process(3, 1, 10.4, 10.9)])
+    assert (first.resources.processes, second.resources.processes) == (1, 1)
+    assert {found.resources.quality for found in (first, second)} == {"window"}
+    assert first.exit_code_source == "text"
+
+
+def test_a_tool_that_starts_before_its_answer_has_ended_is_found():
+    (found,) = measured([span(10, 11)], [AGENT, process(2, 1, 9.97, 10.5, "sh\0-c\0make")])
+    assert found.resources.processes == 1
+
+
+def test_a_shell_that_was_killed_with_the_session_has_no_exit_code_of_its_own():
+    shell = process(2, 1, 10.1, None, "sh\0-c\0make", user_ns=None, system_ns=None)
+    (found,) = measured([span(10, None)], [AGENT, shell])
+    assert (found.resources.processes, found.resources.user_s, found.background) == (1, None, None)
+    assert found.exit_code_source == "text"
+
+
+def test_a_number_that_is_used_again_does_not_inherit():
+    shell = process(2, 1, 10.1, 10.2, "sh\0-c\0make")
+    agents_own = process(2, 1, 30, 40, "node")
+    child = process(3, 2, 31, 32, "rg")
+    (found,) = measured([span(10, 11)], [AGENT, shell, agents_own, child])
+    assert found.resources.processes == 1
+
+
+def test_what_was_there_before_the_agent_is_not_its():
+    relay, its_child, agent = process(7, None, 0, 50), process(8, 7, 20, 21), process(1, None, 5, 50)
+    assert started_since([relay, agent, its_child], SECOND) == (agent,)
+
+
+def test_a_figure_that_no_process_has_is_null():
+    used = total([Process(1, None, 0)], "proc", "sampled")
+    assert (used.user_s, used.peak_rss_bytes, used.storage_read_bytes, used.processes) == (None, None, None, 1)
