@@ -12,6 +12,7 @@ import os
 import selectors
 import socket
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from pytest_agentcap.telemetry.proc import argv_of, running_in, sandbox_of
 from pytest_agentcap.telemetry.table import ProcessTable
 
 _DATAGRAM = 65536
+# Waking for each event of the machine costs more than all else. Words of processes that live for less are missed.
+_PAUSE_S = 0.002
 
 
 @dataclass(slots=True)
@@ -103,6 +106,8 @@ def serve(path: Path) -> None:
                 elif isinstance(key.data, _Worker) and not _serve(key.data, listener):
                     selector.unregister(key.data.connection)
                     key.data.connection.close()
+            if all(key.data == "kernel" for key in ready):
+                time.sleep(_PAUSE_S)
 
 
 def _serve(worker: _Worker, listener: _Listener) -> bool:

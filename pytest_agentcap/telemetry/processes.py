@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 
@@ -37,7 +37,11 @@ class Process:
         return 128 + (self.status & 0x7F) if self.status & 0x7F else self.status >> 8
 
     def as_row(self) -> list[Any]:
-        return list(astuple(self))
+        # Faster than `astuple`, which copies what is in it.
+        return [getattr(self, name) for name in _NAMES]
+
+
+_NAMES = tuple(field.name for field in fields(Process))
 
 
 @dataclass(frozen=True, slots=True)
