@@ -13,6 +13,7 @@ from pytest_agentcap.commands import (
     agents,
     balance,
     calibrate,
+    capture,
     compare,
     corpora,
     diff,
@@ -36,7 +37,7 @@ from pytest_agentcap.commands import format as format_
 from pytest_agentcap.commands.output import complain
 from pytest_agentcap.sandbox.base import SandboxError
 
-ON_RESULTS = (extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas, report, diff)
+ON_RESULTS = (capture, extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas, report, diff)
 COMMANDS = (run, ls, inspect, view, show, export, merge, *ON_RESULTS, proxy, agents, images, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130

@@ -227,14 +227,15 @@ def agent_sandbox(pytestconfig: pytest.Config, agent: AgentSpec) -> Sandbox:
     """The agent's sandbox; every session starts its own container or temporary home from it."""
     from pytest_agentcap.sandbox.choose import make_sandbox
 
-    assignment = pytestconfig.stash[ASSIGNMENT]
+    assignment, settings = pytestconfig.stash[ASSIGNMENT], pytestconfig.stash[SETTINGS]
     return make_sandbox(
-        pytestconfig.stash[SETTINGS].sandbox,
+        settings.sandbox,
         agent=agent.name,
         executable=agent.executable,
         image_folder=agent.folder,
         podman_uri=assignment.podman_uri,
         state=assignment.state,
+        inherits=settings.bypass,
     )
 
 
@@ -284,6 +285,7 @@ def agent_session(
         options=sandbox_options,
         label=_target.label or settings.label,
         grader_hashes=_grader_hashes(grader, state, request),
+        bypass=settings.bypass,
     )
     live = LiveStatus(state.folder)
     scripted = _capturing.scripted(_target)

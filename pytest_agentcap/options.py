@@ -230,6 +230,7 @@ OPTIONS = (
     ),
     Option("sandbox", "where agents run: podman (default) or host (no isolation)", _one_of("podman", "host")),
     Option("network", "what a sandbox reaches: model (default, the proxy only) or open", _one_of("model", "open")),
+    Option("bypass", "let adapters reach their model past the proxy; they have your home and environment", flag=True),
     Option("memory", "memory of one sandbox (default 4g)", _size, "SIZE"),
     Option("pids", "processes of one sandbox (default 1024)", _count, "N"),
     Option("cpus", "CPUs of one sandbox, in fractions too (default 2)", _processors, "N"),
@@ -308,6 +309,7 @@ class Settings:
     shard: Shard | None
     sandbox: str
     network: str
+    bypass: bool
     memory: str
     pids: int
     cpus: float
@@ -355,6 +357,8 @@ class Settings:
         else:
             upstream = _choose_upstream(upstream, bool(models)) if given["agent"] else upstream
             targets = tuple(ModelTarget(each, upstream or SCRIPTED) for each in models or (SCRIPTED,))
+        if given["bypass"] and given["sandbox"] != "host":
+            raise pytest.UsageError("--bypass: agents run on this machine only: pass --sandbox host")
         if given["limit"] and given["sample"]:
             raise pytest.UsageError("--limit and --sample exclude each other: give one")
         if given["into"] and given["resume"]:
@@ -376,6 +380,7 @@ class Settings:
             shard=Shard.parse(given["shard"]) if given["shard"] else None,
             sandbox=given["sandbox"] or "podman",
             network=given["network"] or "model",
+            bypass=bool(given["bypass"]),
             memory=given["memory"] or "4g",
             pids=given["pids"] or 1024,
             cpus=given["cpus"] or 2.0,

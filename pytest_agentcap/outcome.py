@@ -101,11 +101,13 @@ def judge(
     infra: str | None,
     abort: str | None,
     graded: Graded,
+    *,
+    bypass: bool = False,
 ) -> tuple[str, str | None]:
     """Return the verdict and its reason.
 
     What the infrastructure broke is never the agent's failure: a turn that failed while the upstream did, or a session
-    without one answered call, is `infra`.
+    without one answered call, is `infra`. An agent that may `bypass` the proxy needs no call.
     """
     if infra:
         return "infra", infra
@@ -119,9 +121,9 @@ def judge(
         if last.timed_out:
             return "agent_timeout", f"turn {last.number} was ended after {last.duration_s:.0f} s"
         return "agent_error", f"turn {last.number} ended with exit code {last.returncode}{_last_words(last.stderr)}"
-    if not calls:
+    if not calls and not bypass:
         return "no_calls", "the agent made no model call"
-    if not any(call.status is not None and call.status < 400 for call in calls):
+    if calls and not any(call.status is not None and call.status < 400 for call in calls):
         broken = _breakdown(calls)
         return ("infra", broken) if broken else ("agent_error", "no call was answered")
     if abort:

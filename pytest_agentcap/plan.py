@@ -64,6 +64,7 @@ class SessionPlan:
     label: str | None
     grader_hashes: Mapping[str, str] = field(default_factory=dict)
     claim: Claim = UNCLAIMED
+    bypass: bool = False
 
     def claimed(self) -> SessionPlan:
         """Return the plan under a name that no other session of the run has; its result file is there from now on."""

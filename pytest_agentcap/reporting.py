@@ -34,7 +34,8 @@ def header(controller: Controller, taken: Sequence[str]) -> list[str]:
             whose = f"key of {upstream}" if settings.listed else "upstream's key"
             lines.append(f"agentcap: the {whose} comes from {key.source}")
     if settings.sandbox == "host":
-        lines.append("agentcap: sandbox host: agents run on this machine, in a temporary home, with no isolation")
+        home = "with your home and environment, past the proxy" if settings.bypass else "in a temporary home"
+        lines.append(f"agentcap: sandbox host: agents run on this machine, {home}, with no isolation")
     else:
         lines.append(f"agentcap: sandbox podman, network {settings.network} ({_reach(settings.network)})")
     lines += controller.told
@@ -91,6 +92,7 @@ def describe(report: pytest.TestReport, session: AgentSession) -> None:
     plan = session.plan
     known: dict[str, Any] = {
         "run_id": plan.run.id,
+        "session": plan.claim.session,
         "agent": plan.agent.name,
         "model": plan.model,
         "task": plan.task.id,

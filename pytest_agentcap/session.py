@@ -118,7 +118,9 @@ class AgentSession:
         """Return how the session stands now."""
         fault = self._opened.lease.fault or self._opened.lease.halt if self._opened else None
         own = [call for call in self.calls if call.rid not in self._tally.others]
-        verdict, reason = judge(self._turns, own, self._infra or fault, self._abort, self._graded)
+        verdict, reason = judge(
+            self._turns, own, self._infra or fault, self._abort, self._graded, bypass=self.plan.bypass
+        )
         if verdict == "no_calls" and self._forwarded():
             reason = f"{reason}; not recorded: {', '.join(self._forwarded())}"
         return Outcome(

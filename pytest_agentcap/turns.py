@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_agentcap.agents.driver import Driver
-from pytest_agentcap.agents.steps import write_steps
+from pytest_agentcap.agents.steps import write_arrivals, write_steps
 from pytest_agentcap.command_limit import CommandLimit, CommandWatch
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.faults import UpstreamFault, UpstreamWatch
@@ -78,6 +78,7 @@ def run_turn(
     out, err = keep_output(stdout, stage.mask), keep_output(stderr, stage.mask)
     answer = stage.driver.answer(out, err, session_id)
     write_steps(run.output(name, number, "steps.jsonl"), answer.steps)
+    write_arrivals(run.output(name, number, "arrivals.json"), answer.arrivals)
     turn = Turn(
         number,
         prompt,

@@ -38,11 +38,15 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Hold what a turn's output told: the reply, the session's id as far as it is known, and steps if there are any."""
+    """Hold what a turn's output told: the reply, the session's id as far as it is known, and steps if there are any.
+
+    `arrivals` says when each line of the output came, in ms of the turn, where that is known.
+    """
 
     reply: str
     session_id: str | None
     steps: tuple[Step, ...] = ()
+    arrivals: tuple[float | None, ...] = ()
 
 
 class Driver(Protocol):

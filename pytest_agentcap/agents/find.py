@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pytest_agentcap.agents import line
 from pytest_agentcap.agents.headless import ENDING, on_host, read_headless
 from pytest_agentcap.agents.rpc import PREFIX, program_name, read_program
@@ -75,6 +77,10 @@ def chosen_agent(name: str, settings: Settings, rootdir: Path) -> AgentSpec:
             agent = with_servers(agent, read_servers(settings.mcp))
         except AgentError as error:
             raise AgentError(f"--mcp {settings.mcp}: {error}") from error
+    if settings.bypass:
+        if not (agent.headless or agent.on_host_only):
+            raise AgentError(f"{name}: its definition leads it to the proxy: --bypass is for headless adapters")
+        agent = msgspec.structs.replace(agent, environment={})
     if settings.sandbox == "host":
         return on_host(agent) if agent.headless else agent
     if agent.on_host_only:

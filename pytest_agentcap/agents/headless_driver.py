@@ -41,7 +41,7 @@ class HeadlessDriver:
     def answer(self, out: str, err: str, session_id: str | None) -> Answer:
         told = read_output(self._schema, out, self._arrivals)
         self._history.append((self._prompt, told.reply))
-        return Answer(told.reply, told.session_id or session_id, told.steps)
+        return Answer(told.reply, told.session_id or session_id, told.steps, tuple(self._arrivals))
 
     def hindrance(self, session_id: str | None) -> str | None:
         if self._schema.session_mode == "iterative":

@@ -67,6 +67,12 @@ def _between(begun: Step, step: Step) -> float | None:
     return round(step.at_ms - begun.at_ms, 3)
 
 
+def write_arrivals(path: Path, arrivals: Sequence[float | None]) -> None:
+    """Write when the lines of a turn's output came, in ms, as a list; no file when that is not known."""
+    if arrivals:
+        write_whole(path, json.dumps(list(arrivals)).encode() + b"\n")
+
+
 def write_steps(path: Path, steps: Sequence[Step]) -> None:
     """Write the steps of one turn as JSON lines, without what is not known; no file when there are none."""
     if steps:

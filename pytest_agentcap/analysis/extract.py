@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
 
 from pytest_agentcap.agents import steps as told
 from pytest_agentcap.agents.headless_output import read_output
 from pytest_agentcap.agents.headless_schema import HeadlessSchema
 from pytest_agentcap.agents.jsonpath import as_text, matches, select
-from pytest_agentcap.formats.eval_rows import (
-    ExtractedResult,
-    Message,
-    Plan,
-    RawOutput,
-    Step,
-    Thought,
-    ToolCall,
-)
+from pytest_agentcap.formats.eval_rows import ExtractedResult, Message, RawOutput, Step
+from pytest_agentcap.formats.told_steps import step_row
 from pytest_agentcap.formats.trajectory import has_failed
 
 
@@ -66,7 +59,7 @@ def _read(schema: HeadlessSchema, lines: Sequence[str], arrivals: Sequence[float
             reply = as_text(select(event, schema.result.content_path)) or reply
         else:
             # Line by line, so that nothing of one turn ends another.
-            steps += [_step(step) for step in read_output(schema, line, [at]).steps]
+            steps += [step_row(_known(step)) for step in read_output(schema, line, [at]).steps]
     return steps, reply
 
 
@@ -79,21 +72,5 @@ def _object(line: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _step(step: told.Step) -> Step:
-    match step.type:
-        case "thought":
-            return Thought(content=step.content or "", timestamp=step.at_ms)
-        case "message":
-            return Message(content=step.content or "", timestamp=step.at_ms)
-        case "plan":
-            return Plan(entries=[step.content] if step.content else [], timestamp=step.at_ms)
-        case "tool_call":
-            return ToolCall(
-                name=step.name or told.UNKNOWN_TOOL,
-                status=step.status or "pending",
-                input=UNSET if step.input is None else step.input,
-                output=UNSET if step.output is None else step.output,
-                duration=UNSET if step.duration_ms is None else step.duration_ms,
-                timestamp=step.at_ms,
-                step_id=UNSET if step.call_id is None else step.call_id,
-            )
+def _known(step: told.Step) -> dict[str, Any]:
+    return {key: value for key, value in asdict(step).items() if value is not None}

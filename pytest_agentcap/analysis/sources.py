@@ -13,11 +13,14 @@ from msgspec import to_builtins
 
 from pytest_agentcap.analysis.trials import trial_rows
 from pytest_agentcap.conversation.files import HUB, find_files
-from pytest_agentcap.conversation.session import Conversation
+from pytest_agentcap.conversation.records import record_of_capture
+from pytest_agentcap.conversation.session import Conversation, read_conversation
 from pytest_agentcap.conversation.sources import Faults, read_parquet, read_run_directory
 from pytest_agentcap.formats.eval_files import Record, ResultsError, check_unique, read_records
 from pytest_agentcap.formats.eval_rows import CaptureResult, TrialResult
 from pytest_agentcap.formats.results_jsonl import capture_row
+from pytest_agentcap.formats.told_steps import told_steps
+from pytest_agentcap.runs.captures import Capture
 from pytest_agentcap.runs.layout import RunDirectory, workspace_folder
 from pytest_agentcap.runs.listing import find_run
 from pytest_agentcap.runs.order import last_attempts, results_by_session
@@ -124,8 +127,22 @@ def _rows_of_run(run: RunDirectory, faults: Faults) -> list[CaptureResult]:
     for conversation in read_run_directory(run, faults, latest=True):
         if conversation.name in wanted or not results:
             rows[conversation.name] = capture_row(wanted.get(conversation.name), conversation, run.id)
-    rows |= {name: capture_row(result, None, run.id) for name, result in wanted.items() if name not in rows}
+    rows |= {name: _without_calls(run, result) for name, result in wanted.items() if name not in rows}
     return sorted(rows.values(), key=lambda row: _place(row, wanted))
+
+
+def session_row(run: RunDirectory, result: Mapping[str, Any]) -> CaptureResult:
+    """Tell one session of a run; raises CaptureError or OSError when its captures cannot be read."""
+    rids = result.get("request_ids") or ()
+    if not rids:
+        return _without_calls(run, result)
+    facts = {name: result.get(name) for name in ("agent", "agent_version", "model", "corpus", "verdict")}
+    records = [record_of_capture(Capture(rid, run.captures), {"run_id": run.id, **facts}) for rid in rids]
+    return capture_row(result, read_conversation(records), run.id)
+
+
+def _without_calls(run: RunDirectory, result: Mapping[str, Any]) -> CaptureResult:
+    return capture_row(result, None, run.id, told_steps(run, result))
 
 
 def _place(row: CaptureResult, results: Mapping[str, Mapping[str, Any]]) -> tuple[Any, ...]:

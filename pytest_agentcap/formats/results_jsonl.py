@@ -15,6 +15,7 @@ from pytest_agentcap.formats.eval_rows import (
     Input,
     NamedResult,
     Origin,
+    Step,
     Timing,
 )
 from pytest_agentcap.formats.facts import session_facts
@@ -25,17 +26,22 @@ _CLEAN = frozenset({*JUDGED, "captured"})
 
 
 def capture_row(
-    result: Mapping[str, Any] | None, conversation: Conversation | None, run_id: str | None = None
+    result: Mapping[str, Any] | None,
+    conversation: Conversation | None,
+    run_id: str | None = None,
+    steps: Sequence[Step] = (),
 ) -> CaptureResult:
     """Tell one session; `result` is its result file's content, None for captures that come without.
 
     Without a result, the prompt, the reply and the times are those of the main conversation, and a verdict of passed
-    or failed is a score of 1 or 0. Without a conversation, no call was captured. Raises ValueError when both are None.
+    or failed is a score of 1 or 0. Without a conversation, no call was captured; `steps` are what the agent told of
+    itself then. Raises ValueError when both are None.
     """
     told = dict(result) if result else _told_by_calls(conversation)
     started, ended = told.get("started_at"), told.get("ended_at")
     start_ns = None if started is None else round(started * 1e9)
-    steps = trajectory_of(conversation, start_ns) if conversation else []
+    told_by_agent = () if conversation else steps
+    steps = trajectory_of(conversation, start_ns) if conversation else list(steps)
     turns: Sequence[Mapping[str, Any]] = told.get("turns") or ()
     timed_out = any(turn.get("timed_out") for turn in turns)
     verdict = told.get("verdict")
@@ -59,7 +65,7 @@ def capture_row(
             else len({call.turn for call in conversation.calls} if conversation else ()),
             **(known if result else {}),
         },
-        timing=_timing(told, conversation, start_ns, ended),
+        timing=_timing(told, conversation, start_ns, ended, told_by_agent),
         tool_errors=has_failed(steps) or timed_out,
         errors=[f"{verdict}: {told.get('reason') or 'no reason was recorded'}"] if _went_wrong(verdict) else UNSET,
         score=score_of(verdict, graders) or UNSET,
@@ -106,21 +112,38 @@ def _last_text(conversation: Conversation) -> str:
 
 
 def _timing(
-    told: Mapping[str, Any], conversation: Conversation | None, start_ns: int | None, ended: float | None
+    told: Mapping[str, Any],
+    conversation: Conversation | None,
+    start_ns: int | None,
+    ended: float | None,
+    steps: Sequence[Step],
 ) -> Timing:
     start = None if start_ns is None else start_ns // 1_000_000
     end = None if ended is None else round(ended * 1000)
     firsts = [call.first_byte_at_ns for call in conversation.calls] if conversation else []
     first = min((at for at in firsts if at is not None), default=None)
+    response: Any = next((step.timestamp for step in steps if step.timestamp is not None), UNSET)
+    if first is not None and start_ns is not None:
+        response = round((first - start_ns) / 1e6, 3)
+    total = None if start is None or end is None else end - start
     return Timing(
         start=start,
         end=end,
-        first_response=UNSET if first is None or start_ns is None else round((first - start_ns) / 1e6, 3),
-        session_creation=None,
-        total=None if start is None or end is None else end - start,
+        first_response=response,
+        session_creation=_beside_turns(told, total),
+        total=total,
         input_tokens=_tokens(told, conversation, "prompt_tokens"),
         output_tokens=_tokens(told, conversation, "completion_tokens"),
     )
+
+
+def _beside_turns(told: Mapping[str, Any], total: int | None) -> int | None:
+    """Return what of a session's time was no turn: starting its sandbox, almost all of it."""
+    turns = told.get("turns")
+    if total is None or not turns:
+        return None
+    in_turns = sum(1000 * float(turn["duration_s"]) for turn in turns)
+    return max(0, total - round(in_turns))
 
 
 def _tokens(told: Mapping[str, Any], conversation: Conversation | None, name: str) -> Any:

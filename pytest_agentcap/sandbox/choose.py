@@ -17,12 +17,16 @@ def make_sandbox(
     image_folder: Path,
     podman_uri: str | None,
     state: OwnerState,
+    inherits: bool = False,
 ) -> Sandbox:
-    """Return an agent's sandbox of a kind, `podman` or `host`; nothing is started yet."""
+    """Return an agent's sandbox of a kind, `podman` or `host`; nothing is started yet.
+
+    On the host an agent that `inherits` has this process's environment and home.
+    """
     if kind == "host":
         from pytest_agentcap.sandbox.host import HostSandbox
 
-        return HostSandbox(executable, state)
+        return HostSandbox(executable, state, inherits=inherits)
     from pytest_agentcap.sandbox.podman import PodmanSandbox
 
     assert podman_uri is not None, "the controller starts podman's service before any session"

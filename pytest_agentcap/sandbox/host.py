@@ -25,6 +25,8 @@ from pytest_agentcap.sandbox.reaper import SESSION_VARIABLE, OwnerState, end_pro
 # Whatever else this process knows (keys, tokens, sockets of other programs) stays here.
 _ALLOWED = ("PATH", "LANG", "TERM", "TZ")
 _ALLOWED_PREFIX = "LC_"
+# What pytest and this project tell their own processes.
+_OURS = ("PYTEST_", "AGENTCAP_")
 _BACKLOG = 512
 _TICK_S = 0.1
 _GRACE_S = 2.0
@@ -33,11 +35,16 @@ _GRACE_S = 2.0
 class HostSandbox:
     """Run an agent that is installed on this machine; `executable` is its program, None when none has to be found.
 
+    One that `inherits` has this process's environment and home.
+
     What the options say of network and limits cannot be held to here: there is no isolation.
     """
 
-    def __init__(self, executable: str | None, state: OwnerState, limits: CopyLimits | None = None) -> None:
+    def __init__(
+        self, executable: str | None, state: OwnerState, limits: CopyLimits | None = None, *, inherits: bool = False
+    ) -> None:
         self._executable = executable
+        self._inherits = inherits
         self._state = state
         self._limits = limits or CopyLimits()
 
@@ -58,7 +65,15 @@ class HostSandbox:
             # From here on a connection waits for whoever serves the socket, instead of being refused.
             listener.listen(_BACKLOG)
             stack.callback(doorway.listen(listener).close)
-            return HostSession(folder, listener.getsockname()[1], options, self._state, self._limits, stack.pop_all())
+            return HostSession(
+                folder,
+                listener.getsockname()[1],
+                options,
+                self._state,
+                self._limits,
+                stack.pop_all(),
+                inherits=self._inherits,
+            )
 
 
 class HostSession:
@@ -72,7 +87,10 @@ class HostSession:
         state: OwnerState,
         limits: CopyLimits,
         stack: ExitStack,
+        *,
+        inherits: bool = False,
     ) -> None:
+        self._inherits = inherits
         self.home = str(folder / "home")
         self.workspace = str(folder / "work")
         self.proxy_origin = f"http://127.0.0.1:{port}"
@@ -169,10 +187,16 @@ class HostSession:
             raise SandboxError(f"{command.argv[0]} cannot be started: {error}") from error
 
     def _environment(self) -> dict[str, str]:
-        allowed = {
-            name: value for name, value in os.environ.items() if name in _ALLOWED or name.startswith(_ALLOWED_PREFIX)
-        }
-        own = {"HOME": self.home, "TMPDIR": str(self._folder / "tmp")}
+        own = {"TMPDIR": str(self._folder / "tmp")}
+        if self._inherits:
+            allowed = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        else:
+            allowed = {
+                name: value
+                for name, value in os.environ.items()
+                if name in _ALLOWED or name.startswith(_ALLOWED_PREFIX)
+            }
+            own["HOME"] = self.home
         if self.skills:
             own["AGENTCAP_SKILLS_DIR"] = self.skills
         if self._tools:

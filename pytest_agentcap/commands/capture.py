@@ -1,0 +1,87 @@
+"""`agentcap capture` and `agentcap trials`: prompts run by an adapter schema, one row a prompt."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_agentcap.commands.base import Commands
+from pytest_agentcap.commands.evals import row_line
+from pytest_agentcap.commands.harness import (
+    Session,
+    add_harness,
+    open_rows,
+    positive,
+    read_corpus,
+    run_sessions,
+    schema_file,
+    tell_progress,
+    write_row,
+)
+from pytest_agentcap.commands.output import complain
+
+if TYPE_CHECKING:
+    from pytest_agentcap.formats.eval_rows import CaptureResult
+
+_TRIALS = 5
+
+
+def add(commands: Commands) -> None:
+    once = commands.add_parser("capture", help="run prompts by an adapter schema; CaptureResult rows")
+    add_harness(once)
+    once.set_defaults(command=_run, k=None)
+    several = commands.add_parser("trials", help="the same, several times each; TrialResult rows")
+    add_harness(several)
+    several.add_argument("-k", type=positive, default=_TRIALS, metavar="K", help=f"trials of each ({_TRIALS})")
+    several.set_defaults(command=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    prompts = read_corpus(args)
+    expected = len(prompts) * (args.k or 1)
+    done = 0
+    with open_rows(args.output, args.append) as rows:
+        waiting: dict[str, list[CaptureResult]] = {}
+        for session in run_sessions(prompts, schema_file(args.schema), list(_words(args)), args):
+            done += 1
+            tell_progress(args, done, expected, session)
+            trials = waiting.setdefault(session.prompt.id, [])
+            trials.append(_row(session))
+            if len(trials) == (args.k or 1):
+                write_row(rows, _line(waiting.pop(session.prompt.id), args))
+        for trials in waiting.values():
+            write_row(rows, _line(trials, args))
+    if done < expected:
+        complain(f"{expected - done} of {expected} sessions did not take place")
+    return 0 if done == expected else 1
+
+
+def _words(args: argparse.Namespace) -> Iterator[str]:
+    if args.k:
+        yield f"--trials={args.k}"
+    if args.concurrency > 1:
+        yield from ("-p", "xdist", "-n", str(args.concurrency))
+    if args.debug:
+        yield "--agentcap-debug"
+    yield from (f"--grader={grader}" for grader in args.grader)
+    yield from args.rest
+
+
+def _row(session: Session) -> CaptureResult:
+    """Return a session's row, with its prompt's id and input as the corpus spells them."""
+    from msgspec.structs import replace
+
+    from pytest_agentcap.analysis.sources import session_row
+
+    return replace(session_row(session.run, session.result), id=session.prompt.id, input=session.prompt.input)
+
+
+def _line(rows: Sequence[CaptureResult], args: argparse.Namespace) -> str:
+    from pytest_agentcap.analysis.trials import trial_row
+    from pytest_agentcap.formats.plain_rows import plain_capture, plain_trials
+
+    if args.k is None:
+        return row_line(rows[0] if args.full else plain_capture(rows[0]))
+    row = trial_row(sorted(rows, key=lambda each: each.origin.trial if each.origin else 1))
+    return row_line(row if args.full else plain_trials(row))

@@ -1,0 +1,241 @@
+"""agent-eval-harness's way of running prompts: its arguments, turned into a pytest session whose results are rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from pytest_agentcap.commands.evals import add_output, note
+from pytest_agentcap.commands.output import complain
+
+if TYPE_CHECKING:
+    from pytest_agentcap.formats.eval_rows import PromptCase
+    from pytest_agentcap.runs.layout import RunDirectory
+
+_TOLD_LINES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Hold a session that has ended: its prompt as the file tells it, its run, and its result file's content."""
+
+    prompt: PromptCase
+    run: RunDirectory
+    result: Mapping[str, Any]
+
+
+def add_harness(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that capture and trials share."""
+    parser.add_argument("prompts", nargs="?", metavar="PROMPTS", help="a JSONL corpus")
+    parser.add_argument("--stdin", action="store_true", help="read the corpus from standard input")
+    parser.add_argument("-s", "--schema", required=True, metavar="FILE", help="the agent's adapter schema, JSON")
+    parser.add_argument("-c", "--cwd", metavar="DIR", help="every session works in a copy of it (default: empty)")
+    parser.add_argument("-t", "--timeout", type=milliseconds, metavar="MS", help="what a turn may take")
+    parser.add_argument("-j", "--concurrency", type=positive, default=1, metavar="N", help="sessions at once (1)")
+    parser.add_argument("-g", "--grader", action="append", default=[], metavar="PATH", help="may be repeated")
+    parser.add_argument("--full", action="store_true", help="rows with verdicts, estimates and where they come from")
+    parser.add_argument("--append", action="store_true", help="add to the file of -o")
+    parser.add_argument("--debug", action="store_true", help="show what the agents print, and pytest")
+    add_common(parser)
+    parser.add_argument("rest", nargs="*", metavar="-- ...", help="further options of pytest, such as: -- -k name")
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that runs prompts has, `run` too."""
+    parser.add_argument("--model", metavar="ID", help="call this model through the proxy; else agents use their own")
+    parser.add_argument("--upstream", metavar="URL", help="the server of --model")
+    parser.add_argument("--progress", action="store_true", help="say on standard error how far it is")
+    add_output(parser)
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def milliseconds(text: str) -> float:
+    """Read a time above 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError(text)
+    return value
+
+
+@contextmanager
+def open_rows(output: Path | None, append: bool) -> Iterator[IO[bytes]]:
+    """Open what rows are written to, line by line; a file is replaced at the end, if it got a row or nothing failed."""
+    if append and output is None:
+        raise ValueError("--append: name the file with -o")
+    if output is None:
+        yield sys.stdout.buffer
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if append:
+        with output.open("a+b") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            if file.read(1) not in (b"", b"\n"):
+                file.write(b"\n")
+            yield file
+        return
+    partial = output.with_name(f".{output.name}.partial-{os.getpid()}")
+    whole = False
+    try:
+        with partial.open("wb") as file:
+            yield file
+        whole = True
+    finally:
+        if whole or partial.stat().st_size:
+            partial.replace(output)
+        else:
+            partial.unlink()
+
+
+def write_row(file: IO[bytes], line: str) -> None:
+    """Write one row, at once and whole."""
+    file.write(f"{line}\n".encode("utf-8", "backslashreplace"))
+    file.flush()
+
+
+def read_corpus(args: argparse.Namespace) -> list[PromptCase]:
+    """Read the prompts of a file or of standard input; raises ResultsError naming the line that is wrong."""
+    from pytest_agentcap.analysis.prompts import read_prompts
+
+    if args.stdin == (args.prompts is not None):
+        raise ValueError("name a file of prompts, or pass --stdin")
+    return read_prompts(args.prompts or "-", complain)
+
+
+def schema_file(given: str) -> str:
+    """Return the absolute path of a schema that can be read; raises ValueError naming what is wrong."""
+    path = Path(given)
+    if not path.is_file():
+        raise ValueError(f"--schema {given}: there is no such file")
+    from pytest_agentcap.agents.headless import read_headless
+    from pytest_agentcap.agents.spec import AgentError
+
+    try:
+        read_headless(path)
+    except AgentError as error:
+        raise ValueError(f"--schema {error}") from error
+    if path.suffix != ".json":
+        raise ValueError(f"--schema {given}: name the file .json")
+    return str(path.absolute())
+
+
+def run_sessions(
+    prompts: Sequence[PromptCase], agent: str, words: Sequence[str], args: argparse.Namespace
+) -> Iterator[Session]:
+    """Run prompts by pytest with a headless adapter, and yield each session as it ends.
+
+    Agents use their own model unless a model is named. Raises ValueError when pytest could not run them.
+    """
+    if not prompts:
+        return
+    with tempfile.TemporaryDirectory(prefix="agentcap-harness-") as folder:
+        corpus = _corpus_file(prompts, args.prompts, Path(folder))
+        command = [sys.executable, "-m", "pytest", str(corpus), *_words(agent, args), *words]
+        with _log(args, Path(folder)) as log:
+            for told in _told_by(command, log):
+                if "problem" in told:
+                    complain(told["problem"])
+                else:
+                    yield _session(prompts, told)
+
+
+def _words(agent: str, args: argparse.Namespace) -> Iterator[str]:
+    yield from ("-p", "agentcap", "-p", "pytest_agentcap.finished", "-p", "no:cacheprovider", "-q")
+    yield from (f"--agent={agent}", "--sandbox=host")
+    if args.model is None and args.upstream is None:
+        yield "--bypass"
+    else:
+        yield from (f"--{name}={value}" for name in ("model", "upstream") if (value := getattr(args, name)))
+    if args.timeout:
+        yield f"--turn-timeout={args.timeout / 1000:g}"
+    if args.cwd:
+        yield f"--workspace={args.cwd}"
+
+
+def _corpus_file(prompts: Sequence[PromptCase], given: str | None, folder: Path) -> Path:
+    """Return a corpus that pytest takes: the file itself, for what lies beside it, or a copy of what it says."""
+    from pytest_agentcap.commands.evals import row_line
+
+    if given is not None and given != "-" and given.endswith(".jsonl"):
+        return Path(given)
+    copy = folder / "prompts.jsonl"
+    copy.write_text("".join(f"{row_line(prompt)}\n" for prompt in prompts), "utf-8")
+    return copy
+
+
+@contextmanager
+def _log(args: argparse.Namespace, folder: Path) -> Iterator[Path | None]:
+    """Name the file that takes what pytest prints; none when it is to be seen."""
+    yield None if getattr(args, "debug", False) else folder / "pytest.log"
+
+
+def _told_by(command: Sequence[str], log: Path | None) -> Iterator[dict[str, Any]]:
+    """Start pytest and yield what it tells of its sessions; when this one is ended, so is pytest."""
+    from pytest_agentcap.finished import VARIABLE
+
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as told:
+        with log.open("wb") if log else os.fdopen(os.dup(2), "wb") as shown:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, VARIABLE: str(writer)},
+                stdin=subprocess.DEVNULL,
+                stdout=shown,
+                stderr=subprocess.STDOUT,
+                pass_fds=(writer,),
+            )
+        os.close(writer)
+        with _ended_with_us(process):
+            yield from (json.loads(line) for line in told)
+            status = process.wait()
+    # 0 and 1 are what sessions came to.
+    if status not in (0, 1):
+        lines = log.read_text("utf-8", "replace").strip().splitlines() if log else []
+        errors = [line for line in lines if line.startswith("ERROR")] or lines[-_TOLD_LINES:]
+        raise ValueError("\n".join(["pytest could not run the prompts", *errors]))
+
+
+@contextmanager
+def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Interrupt pytest when we are: it ends its agents and keeps what there is."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+
+
+def _session(prompts: Sequence[PromptCase], told: Mapping[str, str]) -> Session:
+    from pytest_agentcap.runs.layout import RunDirectory
+    from pytest_agentcap.runs.results import read_result
+
+    run = RunDirectory(Path(told["captures"]).parent)
+    result = read_result(run.result(told["session"]))
+    return Session(prompts[int(result["index"]) - 1], run, result)
+
+
+def tell_progress(args: argparse.Namespace, done: int, of: int, session: Session) -> None:
+    """Say that a session has ended, if progress is wanted."""
+    if args.progress:
+        trial = f" trial {session.result['trial']}" if session.result["trial"] > 1 else ""
+        note(f"[{done}/{of}] {session.prompt.id}{trial}: {session.result['verdict']}")

@@ -1,0 +1,125 @@
+"""`agentcap run` as agent-eval-harness has it: what programs print for prompts, line by line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_agentcap.commands.evals import row_line
+from pytest_agentcap.commands.harness import (
+    Session,
+    milliseconds,
+    open_rows,
+    read_corpus,
+    run_sessions,
+    schema_file,
+    tell_progress,
+    write_row,
+)
+from pytest_agentcap.commands.output import complain
+
+if TYPE_CHECKING:
+    from pytest_agentcap.formats.eval_rows import RawOutput
+
+_SCRIPT = "command.sh"
+# The shell has the prompt as its last argument; no line of its output is looked for.
+_SHELL = {
+    "version": 1,
+    "name": "shell",
+    "command": ["sh", _SCRIPT],
+    "sessionMode": "iterative",
+    "prompt": {},
+    "output": {"flag": "", "value": ""},
+    "result": {"matchPath": "$.agentcap", "matchValue": "never", "contentPath": "$.agentcap"},
+}
+_CLEAN = frozenset({"captured", "passed", "failed"})
+
+
+def run_raw(args: argparse.Namespace) -> int:
+    """Run prompts by a schema or a shell command, and write RawOutput rows; without a file they come by the pipe."""
+    args.stdin = args.stdin or args.prompts in (None, "-")
+    args.prompts = None if args.prompts == "-" else args.prompts
+    args.timeout = _milliseconds(args.timeout)
+    prompts = read_corpus(args)
+    done = 0
+    with open_rows(args.output, append=False) as rows, _schema(args) as schema:
+        for session in run_sessions(prompts, schema, args.rest, args):
+            done += 1
+            tell_progress(args, done, len(prompts), session)
+            write_row(rows, row_line(_raw_row(session)))
+    if done < len(prompts):
+        complain(f"{len(prompts) - done} of {len(prompts)} sessions did not take place")
+    return 0 if done == len(prompts) else 1
+
+
+@contextmanager
+def _schema(args: argparse.Namespace) -> Iterator[str]:
+    """Name the schema's file: the given one, or one made of a shell command."""
+    if args.schema:
+        yield schema_file(args.schema)
+        return
+    with tempfile.TemporaryDirectory(prefix="agentcap-shell-") as folder:
+        Path(folder, _SCRIPT).write_text(shell_script(args.simple, args.shell))
+        path = Path(folder) / "shell.json"
+        path.write_text(json.dumps(_SHELL))
+        yield str(path)
+
+
+def _milliseconds(text: str | None) -> float | None:
+    try:
+        return milliseconds(text) if text else None
+    except ValueError:
+        raise ValueError(f"--timeout {text}: not a number of milliseconds above 0") from None
+
+
+def shell_script(simple: str | None, template: str | None) -> str:
+    """Make a script of a shell command; the prompt is a parameter of it, and never part of what the shell reads."""
+    if simple is None:
+        return f"PROMPT=$1; export PROMPT\n{template}\n"
+    if "{}" not in simple:
+        raise ValueError("--simple: write {} where the prompt goes")
+    return simple.replace("{}", '"$1"', 1) + "\n"
+
+
+def _raw_row(session: Session) -> RawOutput:
+    from msgspec import UNSET
+
+    from pytest_agentcap.formats.eval_rows import RawOutput, RawTiming
+
+    result, prompt = session.result, session.prompt
+    lines, arrivals = _lines(session)
+    start, end = round(1000 * result["started_at"]), round(1000 * result["ended_at"])
+    clean = result["verdict"] in _CLEAN
+    return RawOutput(
+        id=prompt.id,
+        input=prompt.input,
+        hint=prompt.hint,
+        metadata=prompt.metadata,
+        raw_lines=lines,
+        timing=RawTiming(start, end, end - start),
+        error=UNSET if clean else f"{result['verdict']}: {result['reason']}",
+        arrivals=arrivals if any(at is not None for at in arrivals) else UNSET,
+    )
+
+
+def _lines(session: Session) -> tuple[list[str], list[float | None]]:
+    """Return what the program printed in all turns, without blank lines, and when each line came."""
+    lines: list[str] = []
+    arrivals: list[float | None] = []
+    elapsed_ms = 0.0
+    for turn in session.result["turns"]:
+        out, at = (session.run.output(session.result["session"], turn["turn"], end) for end in ("out", "arrivals.json"))
+        printed = out.read_text("utf-8", "replace").split("\n")
+        times = json.loads(at.read_bytes()) if at.exists() else []
+        for number, line in enumerate(printed):
+            if line.strip():
+                time = times[number] if number < len(times) else None
+                lines.append(line)
+                arrivals.append(None if time is None else round(elapsed_ms + time, 3))
+        elapsed_ms += 1000 * turn["duration_s"]
+    return lines, arrivals

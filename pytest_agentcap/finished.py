@@ -1,0 +1,48 @@
+"""Tell another process of each session as it ends: a line of JSON into the pipe that AGENTCAP_TELL_FD names.
+
+Loaded by `-p pytest_agentcap.finished`, from the commands that run pytest underneath.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+VARIABLE = "AGENTCAP_TELL_FD"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from pytest_agentcap.distributed import is_worker
+
+    if not is_worker(config):
+        config.pluginmanager.register(Teller(int(os.environ[VARIABLE])), "agentcap-teller")
+
+
+class Teller:
+    """Write to a pipe; `fd` is inherited, and no agent or worker has it."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_inheritable(fd, False)
+        self._fd = fd
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        told = dict(report.user_properties)
+        if report.when == "teardown" and "session" in told:
+            self._tell({"captures": told["captures"], "session": told["session"]})
+        elif report.when == "setup" and report.failed:
+            self._tell({"problem": _last_line(report.longreprtext) or f"{report.nodeid} could not begin"})
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._tell({"problem": _last_line(report.longreprtext) or f"{report.nodeid} cannot be collected"})
+
+    def _tell(self, told: dict[str, object]) -> None:
+        # A pipe that nobody reads any more is how the command says that it has ended.
+        os.write(self._fd, json.dumps(told).encode() + b"\n")
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].removeprefix("E").strip() if lines else ""
