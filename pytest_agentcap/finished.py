@@ -5,12 +5,28 @@ Loaded by `-p pytest_agentcap.finished`, from the commands that run pytest under
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Generator
 
 import pytest
 
+from pytest_agentcap.fixtures import SESSION
+from pytest_agentcap.sandbox.base import SandboxError
+
 VARIABLE = "AGENTCAP_TELL_FD"
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    session = item.stash.get(SESSION, None)
+    if session is not None and report.when == "teardown":
+        # A session that broke off before its sandbox stood has none.
+        with contextlib.suppress(SandboxError):
+            report.user_properties.append(("workspace", str(session.workspace)))
+    return report
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,7 +46,7 @@ class Teller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         told = dict(report.user_properties)
         if report.when == "teardown" and "session" in told:
-            self._tell({"captures": told["captures"], "session": told["session"]})
+            self._tell({key: told[key] for key in ("captures", "session", "workspace") if key in told})
         elif report.when == "setup" and report.failed:
             self._tell({"problem": _last_line(report.longreprtext) or f"{report.nodeid} could not begin"})
 

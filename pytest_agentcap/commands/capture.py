@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_agentcap.commands.base import Commands
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_agentcap.formats.eval_rows import CaptureResult
 
 _TRIALS = 5
+_UNSAFE = re.compile(r'[<>:"/\\|?*]')
 
 
 def add(commands: Commands) -> None:
@@ -47,7 +51,7 @@ def _run(args: argparse.Namespace) -> int:
             done += 1
             tell_progress(args, done, expected, session)
             trials = waiting.setdefault(session.prompt.id, [])
-            trials.append(_row(session))
+            trials.append(_row(session, args))
             if len(trials) == (args.k or 1):
                 write_row(rows, _line(waiting.pop(session.prompt.id), args))
         for trials in waiting.values():
@@ -68,13 +72,28 @@ def _words(args: argparse.Namespace) -> Iterator[str]:
     yield from args.rest
 
 
-def _row(session: Session) -> CaptureResult:
+def _row(session: Session, args: argparse.Namespace) -> CaptureResult:
     """Return a session's row, with its prompt's id and input as the corpus spells them."""
     from msgspec.structs import replace
 
     from pytest_agentcap.analysis.sources import session_row
 
-    return replace(session_row(session.run, session.result), id=session.prompt.id, input=session.prompt.input)
+    row = session_row(session.run, session.result)
+    metadata = dict(row.metadata)
+    if args.workspace_dir:
+        kept = _keep_workspace(session, args)
+        metadata["workspaceDir"] = str((args.workspace_dir if args.k else kept).absolute())
+    return replace(row, id=session.prompt.id, input=session.prompt.input, metadata=metadata)
+
+
+def _keep_workspace(session: Session, args: argparse.Namespace) -> Path:
+    """Copy what a session left to where agent-eval-harness has it."""
+    name = f"prompt-{_UNSAFE.sub('_', session.prompt.id)}"
+    place: Path = args.workspace_dir / (f"{name}-trial-{session.result['trial']}" if args.k else name)
+    place.mkdir(parents=True, exist_ok=True)
+    if session.workspace:
+        shutil.copytree(session.workspace, place, symlinks=True, dirs_exist_ok=True)
+    return place
 
 
 def _line(rows: Sequence[CaptureResult], args: argparse.Namespace) -> str:

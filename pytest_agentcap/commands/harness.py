@@ -28,11 +28,15 @@ _TOLD_LINES = 5
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Hold a session that has ended: its prompt as the file tells it, its run, and its result file's content."""
+    """Hold a session that has ended: its prompt as the file tells it, its run, and its result file's content.
+
+    `workspace` is a copy of what it left, while pytest keeps it.
+    """
 
     prompt: PromptCase
     run: RunDirectory
     result: Mapping[str, Any]
+    workspace: Path | None
 
 
 def add_harness(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +45,7 @@ def add_harness(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stdin", action="store_true", help="read the corpus from standard input")
     parser.add_argument("-s", "--schema", required=True, metavar="FILE", help="the agent's adapter schema, JSON")
     parser.add_argument("-c", "--cwd", metavar="DIR", help="every session works in a copy of it (default: empty)")
+    parser.add_argument("--workspace-dir", type=Path, metavar="DIR", help="keep what sessions leave in folders there")
     parser.add_argument("-t", "--timeout", type=milliseconds, metavar="MS", help="what a turn may take")
     parser.add_argument("-j", "--concurrency", type=positive, default=1, metavar="N", help="sessions at once (1)")
     parser.add_argument("-g", "--grader", action="append", default=[], metavar="PATH", help="may be repeated")
@@ -231,7 +236,8 @@ def _session(prompts: Sequence[PromptCase], told: Mapping[str, str]) -> Session:
 
     run = RunDirectory(Path(told["captures"]).parent)
     result = read_result(run.result(told["session"]))
-    return Session(prompts[int(result["index"]) - 1], run, result)
+    workspace = Path(told["workspace"]) if "workspace" in told else None
+    return Session(prompts[int(result["index"]) - 1], run, result, workspace)
 
 
 def tell_progress(args: argparse.Namespace, done: int, of: int, session: Session) -> None:

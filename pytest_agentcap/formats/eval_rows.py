@@ -73,10 +73,10 @@ class ToolCall(
 
     name: str
     status: str
+    timestamp: Number | None
+    duration: Number | UnsetType = UNSET
     input: Any = UNSET
     output: Any = UNSET
-    duration: Number | UnsetType = UNSET
-    timestamp: Number | None
     step_id: OptionalText = UNSET
 
 

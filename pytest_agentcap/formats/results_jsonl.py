@@ -46,6 +46,7 @@ def capture_row(
     timed_out = any(turn.get("timed_out") for turn in turns)
     verdict = told.get("verdict")
     graders = [_named(grader) for grader in told.get("graders") or ()]
+    score = score_of(verdict, graders)
     known = {
         "exitCode": turns[-1].get("returncode") if turns else None,
         "timedOut": timed_out or verdict == "agent_timeout",
@@ -68,7 +69,8 @@ def capture_row(
         timing=_timing(told, conversation, start_ns, ended, told_by_agent),
         tool_errors=has_failed(steps) or timed_out,
         errors=[f"{verdict}: {told.get('reason') or 'no reason was recorded'}"] if _went_wrong(verdict) else UNSET,
-        score=score_of(verdict, graders) or UNSET,
+        score=score or UNSET,
+        outcome=score.outcome if score else UNSET,
         verdict=verdict or UNSET,
         reason=told.get("reason") or UNSET,
         graders=graders or UNSET,
