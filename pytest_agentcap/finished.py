@@ -23,6 +23,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     session = item.stash.get(SESSION, None)
     if session is not None and report.when == "teardown":
+        report.user_properties += [
+            ("captures", str(session.plan.run.captures)),
+            ("session", session.plan.claim.session),
+        ]
         # A session that broke off before its sandbox stood has none.
         with contextlib.suppress(SandboxError):
             report.user_properties.append(("workspace", str(session.workspace)))
@@ -48,17 +52,19 @@ class Teller:
         if report.when == "teardown" and "session" in told:
             self._tell({key: told[key] for key in ("captures", "session", "workspace") if key in told})
         elif report.when == "setup" and report.failed:
-            self._tell({"problem": _last_line(report.longreprtext) or f"{report.nodeid} could not begin"})
+            self._tell({"problem": _reason(report.longreprtext) or f"{report.nodeid} could not begin"})
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self._tell({"problem": _last_line(report.longreprtext) or f"{report.nodeid} cannot be collected"})
+            self._tell({"problem": _reason(report.longreprtext) or f"{report.nodeid} cannot be collected"})
 
     def _tell(self, told: dict[str, object]) -> None:
         # A pipe that nobody reads any more is how the command says that it has ended.
         os.write(self._fd, json.dumps(told).encode() + b"\n")
 
 
-def _last_line(text: str) -> str:
+def _reason(text: str) -> str:
+    """Return what pytest's report of a failure says was raised."""
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].removeprefix("E").strip() if lines else ""
+    raised = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
+    return (raised or lines or [""])[0]

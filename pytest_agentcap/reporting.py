@@ -92,7 +92,6 @@ def describe(report: pytest.TestReport, session: AgentSession) -> None:
     plan = session.plan
     known: dict[str, Any] = {
         "run_id": plan.run.id,
-        "session": plan.claim.session,
         "agent": plan.agent.name,
         "model": plan.model,
         "task": plan.task.id,

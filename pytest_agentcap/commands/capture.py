@@ -42,12 +42,17 @@ def add(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from pytest_agentcap.analysis.regrade import open_grading
+
     prompts = read_corpus(args)
+    with open_grading(args.grader):
+        # Told before anything is run: those that cannot be used.
+        schema = schema_file(args.schema)
     expected = len(prompts) * (args.k or 1)
     done = 0
     with open_rows(args.output, args.append) as rows:
         waiting: dict[str, list[CaptureResult]] = {}
-        for session in run_sessions(prompts, schema_file(args.schema), list(_words(args)), args):
+        for session in run_sessions(prompts, schema, list(_words(args)), args):
             done += 1
             tell_progress(args, done, expected, session)
             trials = waiting.setdefault(session.prompt.id, [])

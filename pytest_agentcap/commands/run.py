@@ -66,7 +66,6 @@ def _run_tasks(args: argparse.Namespace) -> NoReturn:
             raise ValueError(f"run: --{name} is for prompts run with -s, --simple or --shell: name one")
     if not args.agent or not args.tasks:
         raise ValueError("run: name --agent and --tasks; or prompts, with one of -s, --simple and --shell")
-    args.rest = args.words
     tasks = Path(args.tasks)
     if tasks.is_file() and tasks.suffix not in (".txt", ".jsonl"):
         raise ValueError(f"--tasks {args.tasks}: name it .txt (one prompt a line) or .jsonl, so that pytest reads it")
@@ -103,4 +102,4 @@ def pytest_arguments(args: argparse.Namespace) -> Iterator[str]:
         if value is not None:
             # By one word, so that a value may begin with a dash.
             yield f"{option}={value}"
-    yield from args.rest
+    yield from args.words
