@@ -37,8 +37,8 @@ from pytest_agentcap.commands import format as format_
 from pytest_agentcap.commands.output import complain
 from pytest_agentcap.sandbox.base import SandboxError
 
-ON_RESULTS = (capture, extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas, report, diff)
-COMMANDS = (run, ls, inspect, view, show, export, merge, *ON_RESULTS, proxy, agents, images, corpora)
+ON_RESULTS = (extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas, report, diff)
+COMMANDS = (run, capture, ls, inspect, view, show, export, merge, *ON_RESULTS, proxy, agents, images, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 
