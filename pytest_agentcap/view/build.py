@@ -30,7 +30,7 @@ def build_page(targets: Iterable[str]) -> Page:
     """
     faults = Faults()
     # A run that two targets name is shown once.
-    sources = list({source.name: source for target in targets for source in find_sources(target, faults)}.values())
+    sources = list({source.place: source for target in targets for source in find_sources(target, faults)}.values())
     runs = [RunOfPage(source.name, source.facts, list(pack_sessions(source, faults))) for source in sources]
     sessions = [session for run in runs for session in run.sessions]
     if not sessions:

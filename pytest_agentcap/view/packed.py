@@ -58,7 +58,7 @@ class SessionPacker:
     def finish(self, result: Mapping[str, Any], patch: bytes | None) -> PackedSession:
         """Tell the whole session; `result` is empty where there is no result file."""
         conversation = Conversation(tuple(self._calls))
-        document = self._document(conversation) if self._calls else {}
+        document = self._document(conversation)
         document["result"] = {name: value for name, value in result.items() if name not in _TOLD_ELSEWHERE}
         document["measured"] = measured(result, self._calls)
         document["patch"] = None if patch is None else self.pool.add(patch)
@@ -117,6 +117,7 @@ class SessionPacker:
         ends = [call.ended_at_ns for call in calls if call.ended_at_ns is not None]
         return {
             **{name: known(name) for name in names},
+            "run_id": known("run_id"),
             "reason": result.get("reason"),
             "prompt": _short(result.get("prompt") or _first_prompt(calls)),
             "calls": len(calls),

@@ -24,9 +24,13 @@ _NO_PATCH: Callable[[str], bytes | None] = lambda _: None  # noqa: E731
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Name calls and what is known beside them: facts of the run, results by session, and a session's patch."""
+    """Name calls and what is known beside them: facts of the run, results by session, and a session's patch.
+
+    `place` tells sources of the same name apart.
+    """
 
     name: str
+    place: str
     calls: CallSource
     facts: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -56,7 +60,7 @@ def find_sources(target: str, faults: Faults) -> list[Source]:
 
 def _of_file(file: CapturesFile) -> Source:
     source = ParquetSource(file)
-    return Source(source.name, source)
+    return Source(source.name, file.name, source)
 
 
 def _of_run(run: RunDirectory, faults: Faults) -> Source:
@@ -74,7 +78,7 @@ def _of_run(run: RunDirectory, faults: Faults) -> Source:
         return path.read_bytes() if path.is_file() else None
 
     facts = {name: manifest[name] for name in _OF_RUN if manifest.get(name) is not None}
-    return Source(run.id, RunSource(run), facts, results, patch)
+    return Source(run.id, str(run.path.resolve()), RunSource(run), facts, results, patch)
 
 
 def pack_sessions(source: Source, faults: Faults) -> Iterator[PackedSession]:

@@ -293,6 +293,19 @@ def test_sessions_of_a_task_stand_side_by_side_up_to_where_they_differ(show, run
     window.locator(".row.heads > div").nth(2).wait_for()
 
 
+def test_what_tools_took_stands_by_their_calls_and_in_the_timeline(show, run):
+    first = json.loads(min(run.captures.glob(f"*{zlib.crc32(b'buy'):016x}.request.json")).read_bytes())
+    used = {"source": "proc", "quality": "sampled", "user_s": 0.2, "system_s": 0.1, "peak_rss_bytes": 4 << 20}
+    span = {"name": "bash", "position": 0, "started_at_ns": 1_500_000_000, "ended_at_ns": 1_900_000_000, "exit_code": 2}
+    calls = {first["request_id"]: {"tools": [{**span, "background": None, "resources": used}]}}
+    update_result(run.result("buy"), telemetry={"session": used, "turns": [], "coverage": None, "calls": calls})
+    window = show(run).window
+    window.get_by_text("exit code 2 · 400 ms · 300 ms of CPU · 4.0 MiB of memory").wait_for()
+    timeline = window.get_by_role("region", name="Timeline")
+    assert timeline.locator(".lanes span").all_inner_texts() == ["Model", "Tools", "Idle", "CPU", "Memory"]
+    assert "Measured by:" in timeline.inner_text()
+
+
 def test_hostile_text_never_runs(show, tmp_path, new_session):
     run = RunDirectory(tmp_path / ".agentcap" / "evil")
     for number, payload in enumerate(PAYLOADS):

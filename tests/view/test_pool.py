@@ -5,7 +5,7 @@ import zlib
 from base64 import b64decode
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_agentcap.view.pool import BLOCK_BYTES, Pool, common_suffix, escaped
@@ -105,6 +105,7 @@ pieces = st.sampled_from(
 )
 
 
+@settings(max_examples=50)
 @given(st.lists(st.lists(pieces, max_size=12).map(b"".join), max_size=8))
 def test_whatever_bodies_hold_comes_back_byte_for_byte(bodies):
     pool = Pool()
@@ -112,6 +113,7 @@ def test_whatever_bodies_hold_comes_back_byte_for_byte(bodies):
     assert [taken(pool, slices) for slices in places] == bodies
 
 
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=400), max_size=6))
 def test_whatever_texts_hold_comes_back(texts):
     pool = Pool()

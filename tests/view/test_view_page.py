@@ -3,8 +3,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from functools import partial
 
+import huggingface_hub
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from local_hub import READER, LocalHub, Repo
 
 from pytest_agentcap.publish.parquet import write_parquet
 from pytest_agentcap.runs.listing import TargetError
@@ -102,6 +107,30 @@ def test_a_parquet_is_shown_without_what_it_does_not_have(run, read_page):
     assert len(page.document(0)["calls"]) == 2
 
 
+def test_parquets_of_one_name_are_told_apart(run, read_page, workspace):
+    places = []
+    for name in ("one", "other"):
+        (workspace / name).mkdir()
+        places.append(str(workspace / name / "captures.parquet"))
+        write_parquet(run, workspace / name / "captures.parquet")
+    page = read_page(build_page([*places, places[0]]).html)
+    assert [session["run"] for session in page.index["sessions"]] == [0, 0, 1, 1]
+    assert {session["run_id"] for session in page.index["sessions"]} == {"pi-local-1"}
+
+
+def test_a_dataset_on_the_hub_is_shown(run, read_page, tmp_path_factory, monkeypatch):
+    write_parquet(run)
+    with LocalHub(tmp_path_factory.mktemp("hub") / "state").serving() as hub:
+        hub.repos["org/base-captures"] = Repo(private=True)
+        hub._put("org/base-captures", {"data/train-0.parquet": hub._keep(run.parquet.read_bytes())})
+        # HF_ENDPOINT counts at the first import only, which may be long past.
+        files = partial(huggingface_hub.HfFileSystem, endpoint=hub.url, token=READER)
+        monkeypatch.setattr("huggingface_hub.HfFileSystem", files)
+        pages = [build_page([name]) for name in ("hf://datasets/org/base-captures", "org/base-captures")]
+    assert [page.calls for page in pages] == [3, 3]
+    assert read_page(pages[0].html).document(0)["calls"][0]["status"] == 200
+
+
 def test_runs_are_shown_together_and_each_once(run, read_page, new_session, workspace):
     other = type(run)(workspace / ".agentcap" / "pi-local-2")
     session = new_session("buy", agent="loop")
@@ -141,6 +170,14 @@ def test_hostile_text_stays_data(workspace, run, read_page, new_session):
     assert page.index["sessions"][0]["task_id"] == HOSTILE[2]
     assert page.index["sessions"][0]["reason"] == HOSTILE[0]
     assert "\\u003c/script>" in as_data(HOSTILE)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.text() | st.sampled_from(HOSTILE), max_size=4))
+def test_no_data_can_end_the_element_they_stand_in(value):
+    written = as_data(value)
+    assert "<" not in written
+    assert json.loads(written) == value
 
 
 def test_a_hostile_name_of_a_file_is_escaped(run, read_page):

@@ -67,7 +67,10 @@ export async function fillCall(session, number, step, place) {
       box.appendChild(await renderMessage(session, message, { note: call.copied ? "told again, history rewritten" : "" }));
     }
     if (call.error !== null) box.appendChild(h("p", { class: "fault" }, `Failed: ${call.error}`));
-    if (call.said !== null) box.appendChild(await renderMessage(session, call.said, { note: "answer" }));
+    if (call.said !== null) {
+      const tools = session.document.measured?.tools[number];
+      box.appendChild(await renderMessage(session, call.said, { note: "answer", tools }));
+    }
     for (const other of call.others) box.appendChild(await renderMessage(session, other, { note: "another choice" }));
   });
 }

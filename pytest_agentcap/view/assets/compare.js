@@ -1,6 +1,6 @@
 /** The same task in several sessions, side by side: equal messages beside each other, the first difference marked. */
 
-import { index, openSession } from "./data.js";
+import { index, openSession, runOf } from "./data.js";
 import { append, button, h } from "./dom.js";
 import { counted, seconds, tokens } from "./figures.js";
 import { fold, shown } from "./folding.js";
@@ -31,7 +31,7 @@ export function nameOf(number) {
   const again = [facts.trial, facts.attempt].some((value) => (value ?? 1) > 1)
     ? `trial ${facts.trial ?? 1}, attempt ${facts.attempt ?? 1}`
     : "";
-  return [facts.agent ?? "agent unknown", facts.model, again, index.runs[facts.run].name].filter(Boolean).join(" · ");
+  return [facts.agent ?? "agent unknown", facts.model, again, runOf(facts)].filter(Boolean).join(" · ");
 }
 
 /**
@@ -73,7 +73,7 @@ export function goToDifference() {
  * @returns {Item[]}
  */
 function itemsOf(session) {
-  const { calls = [], threads = [], messages = [] } = session.document;
+  const { calls, threads, messages } = session.document;
   const main = threads.filter((thread) => thread.kind === "main");
   return main.flatMap((thread) =>
     thread.steps.flatMap(([number]) => {

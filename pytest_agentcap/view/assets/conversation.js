@@ -15,7 +15,7 @@ const KINDS = { main: "Conversation", subagent: "Sub-agent", side: "Side questio
  * @param {HTMLElement} into
  */
 export function renderConversation(session, into) {
-  const { calls = [], threads = [] } = session.document;
+  const { calls, threads } = session.document;
   if (calls.length === 0) into.appendChild(h("p", { class: "quiet" }, "This session made no call."));
   const seen = new Set();
   const first = threads.filter((thread) => thread.kind === "main");

@@ -9,12 +9,20 @@ const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
  * @type {{ title: string, version: string, runs: Record<string, any>[], sessions: import("./types.js").Facts[],
  *   faults: string[] }}
  */
-export const index = JSON.parse(document.getElementById("index").textContent);
+export const index = JSON.parse(document.getElementById("index")?.textContent ?? "");
 
 /** @type {Map<string, Promise<Uint8Array>>} */
 const blocks = new Map();
 /** @type {Map<number, Promise<import("./types.js").Session>>} */
 const documents = new Map();
+
+/**
+ * Name the run of a session: a parquet may hold several.
+ * @param {import("./types.js").Facts} facts
+ */
+export function runOf(facts) {
+  return facts.run_id ?? index.runs[facts.run].name;
+}
 
 /**
  * Return what a key stands for, made once; of many, those that were last asked for are kept.
@@ -29,7 +37,10 @@ function remember(kept, most, key, make) {
   const value = kept.get(key) ?? make();
   kept.delete(key);
   kept.set(key, value);
-  if (kept.size > most) kept.delete(kept.keys().next().value);
+  for (const oldest of kept.keys()) {
+    if (kept.size <= most) break;
+    kept.delete(oldest);
+  }
   return value;
 }
 

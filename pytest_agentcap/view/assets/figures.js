@@ -54,6 +54,31 @@ export function tokens(prompt, completion) {
 }
 
 /**
+ * Tell what a tool call took, as far as it is known.
+ * @param {import("./types.js").MeasuredTool} tool
+ */
+export function measuredTool(tool) {
+  const used = tool.resources ?? {};
+  const told = [];
+  if (tool.exit_code !== null) told.push(`exit code ${tool.exit_code}`);
+  if (tool.started_at_ns !== null && tool.ended_at_ns !== null) told.push(between(tool.started_at_ns, tool.ended_at_ns));
+  const cpu = sum(used.user_s, used.system_s);
+  if (cpu !== null) told.push(`${seconds(cpu)} of CPU`);
+  if (typeof used.peak_rss_bytes === "number") told.push(`${size(used.peak_rss_bytes)} of memory`);
+  if (tool.background) told.push("left processes behind");
+  return told.join(" · ");
+}
+
+/**
+ * Add two figures; the sum of what is not known is not known.
+ * @param {number | null | undefined} one
+ * @param {number | null | undefined} other
+ */
+export function sum(one, other) {
+  return typeof one === "number" && typeof other === "number" ? one + other : null;
+}
+
+/**
  * Return a text's first line that says something, short.
  * @param {string} text
  * @param {number} [limit]

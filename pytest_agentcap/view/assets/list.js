@@ -1,6 +1,6 @@
 /** The list of sessions: filters above, rows below, of which as many are made as are looked at. */
 
-import { index } from "./data.js";
+import { index, runOf } from "./data.js";
 import { append, h, replace } from "./dom.js";
 import { counted, seconds } from "./figures.js";
 import { lookFor } from "./marks.js";
@@ -12,7 +12,7 @@ const UNKNOWN = "\u2013";
 
 /** @type {{ name: string, label: string, of: (facts: import("./types.js").Facts) => string }[]} */
 const FILTERS = [
-  { name: "run", label: "Run", of: (facts) => index.runs[facts.run].name },
+  { name: "run", label: "Run", of: runOf },
   { name: "agent", label: "Agent", of: (facts) => facts.agent ?? UNKNOWN },
   { name: "model", label: "Model", of: (facts) => facts.model ?? UNKNOWN },
   { name: "verdict", label: "Verdict", of: (facts) => facts.verdict ?? UNKNOWN },

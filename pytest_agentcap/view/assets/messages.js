@@ -2,7 +2,7 @@
 
 import { held } from "./data.js";
 import { append, h } from "./dom.js";
-import { count, counted, firstLine } from "./figures.js";
+import { count, counted, firstLine, measuredTool } from "./figures.js";
 import { fold, longText } from "./folding.js";
 import { isJson, layOut } from "./json.js";
 
@@ -13,7 +13,7 @@ const ROLES = { system: "System", user: "User", assistant: "Assistant", tool: "T
  * Show a message.
  * @param {import("./types.js").Session} session
  * @param {number} number
- * @param {{ note?: string }} [options]
+ * @param {{ note?: string, tools?: import("./types.js").MeasuredTool[] }} [options] `tools` are what its tool calls took
  */
 export async function renderMessage(session, number, options = {}) {
   const message = session.document.messages[number];
@@ -27,7 +27,14 @@ export async function renderMessage(session, number, options = {}) {
     box.appendChild(fold(summary, (body) => append(body, [longText(text, { lines: 400, of: "the system prompt" })])));
     return box;
   }
-  for (const part of message.parts) box.appendChild(await renderPart(session, part));
+  let position = 0;
+  for (const part of message.parts) {
+    const shown = box.appendChild(await renderPart(session, part));
+    if (part.type !== "call") continue;
+    const took = options.tools?.find((tool) => tool.position === position);
+    if (took) shown.appendChild(h("p", { class: "quiet took" }, measuredTool(took)));
+    position += 1;
+  }
   if (message.parts.length === 0) box.appendChild(h("p", { class: "quiet" }, "(empty)"));
   return box;
 }

@@ -10,6 +10,7 @@
 export function readPlace(sessions) {
   const told = new URLSearchParams(location.hash.slice(1));
   const number = (text) => (/^\d+$/.test(text ?? "") ? Number(text) : null);
+  /** @type {(value: number | null) => value is number} */
   const known = (value) => value !== null && value < sessions;
   const session = number(told.get("session"));
   const beside = (told.get("beside") ?? "").split(",").map(number).filter(known);

@@ -19,12 +19,12 @@ export function namedBy(facts, wanted) {
  * Tell whether a session's bodies or messages hold a text, looked for as it is spelled in JSON.
  * @param {number} number
  * @param {string} wanted in lower case
- * @param {() => boolean} given up
+ * @param {() => boolean} given_up whether nobody waits for it any more
  */
 export async function saidIn(number, wanted, given_up) {
   const session = await openSession(number);
   const short = (held) => typeof held === "string" && held.toLowerCase().includes(wanted);
-  if ((session.document.messages ?? []).some((message) => message.parts.flatMap(textsOf).some(short))) return true;
+  if (session.document.messages.some((message) => message.parts.flatMap(textsOf).some(short))) return true;
   const spelled = JSON.stringify(wanted).slice(1, -1).toLowerCase();
   let before = "";
   for (let block = 0; block < index.sessions[number].blocks; block += 1) {

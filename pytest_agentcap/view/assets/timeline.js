@@ -1,7 +1,7 @@
 /** Where a session's time went: lanes of the model, of tools, of neither, and of what tools used. */
 
 import { append, h, svg } from "./dom.js";
-import { between, seconds, size } from "./figures.js";
+import { between, seconds, size, sum } from "./figures.js";
 import { callPlaces, goToCall } from "./conversation.js";
 
 const WIDTH = 1000;
@@ -19,10 +19,10 @@ const THINNEST = 0.6;
  * @param {import("./types.js").Session} session
  */
 export function renderTimeline(session) {
-  const spans = session.document.spans ?? [];
+  const { spans } = session.document;
   if (spans.length === 0) return h("p", { class: "quiet" }, "No times are known, so there is no timeline.");
-  const start = Math.min(...ends(spans, "start"));
-  const end = Math.max(...ends(spans, "end"));
+  const start = spans.reduce((found, span) => Math.min(found, span.start), Infinity);
+  const end = spans.reduce((found, span) => Math.max(found, span.end), -Infinity);
   const lanes = [...timeLanes(spans, start, end), ...resourceLanes(session)];
   const told = h("p", { class: "told", "aria-hidden": "true" }, "\u00a0");
   const box = h("section", { class: "timeline", "aria-label": "Timeline" });
@@ -30,16 +30,6 @@ export function renderTimeline(session) {
   append(box, [h("div", { class: "drawing" }, names, drawing(lanes, start, end, told)), axis(start, end), told]);
   append(box, [shares(spans, start, end), resources(session)]);
   return box;
-}
-
-/**
- * Spread arguments have a limit that a long session's spans would reach.
- * @param {import("./types.js").Span[]} spans
- * @param {"start" | "end"} which
- */
-function ends(spans, which) {
-  const compare = which === "start" ? Math.min : Math.max;
-  return [spans.reduce((found, span) => compare(found, span[which]), spans[0][which])];
 }
 
 /**
@@ -112,23 +102,15 @@ function resourceLanes(session) {
  */
 function lane(name, kind, tools, value, title) {
   const known = tools.filter((tool) => value(tool) !== null);
-  const most = known.reduce((found, tool) => Math.max(found, value(tool)), 0) || 1;
+  const most = known.reduce((found, tool) => Math.max(found, value(tool) ?? 0), 0) || 1;
   const bars = known.map((tool) => ({
     start: tool.started_at_ns,
     end: tool.ended_at_ns,
-    height: Math.max(0.05, value(tool) / most),
+    height: Math.max(0.05, (value(tool) ?? 0) / most),
     title: title(tool),
     call: tool.call,
   }));
   return { name, kind, bars };
-}
-
-/**
- * @param {number | null | undefined} one
- * @param {number | null | undefined} other
- */
-function sum(one, other) {
-  return one === null || one === undefined || other === null || other === undefined ? null : one + other;
 }
 
 /**

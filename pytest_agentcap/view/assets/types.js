@@ -6,6 +6,7 @@
  *
  * @typedef {object} Facts
  * @property {number} run
+ * @property {string | null} run_id
  * @property {string | null} corpus
  * @property {string | null} task_id
  * @property {string | null} session
@@ -88,11 +89,11 @@
  * @property {Record<string, MeasuredTool[]>} tools by the number of the call that asked for them
  *
  * @typedef {object} Document
- * @property {Call[]} [calls]
- * @property {Thread[]} [threads]
- * @property {Message[]} [messages]
- * @property {Tool[][]} [tools]
- * @property {Span[]} [spans]
+ * @property {Call[]} calls
+ * @property {Thread[]} threads
+ * @property {Message[]} messages
+ * @property {Tool[][]} tools
+ * @property {Span[]} spans
  * @property {Record<string, any>} result
  * @property {Measured | null} measured
  * @property {Slices | null} patch
