@@ -303,7 +303,7 @@ def test_what_tools_took_stands_by_their_calls_and_in_the_timeline(show, run):
     window.get_by_text("exit code 2 · 400 ms · 300 ms of CPU · 4.0 MiB of memory").wait_for()
     timeline = window.get_by_role("region", name="Timeline")
     assert timeline.locator(".lanes span").all_inner_texts() == ["Model", "Tools", "Idle", "CPU", "Memory"]
-    assert "Measured by:" in timeline.inner_text()
+    assert "proc, sampled" in timeline.inner_text()
 
 
 def test_hostile_text_never_runs(show, tmp_path, new_session):
