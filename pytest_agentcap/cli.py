@@ -25,6 +25,7 @@ from pytest_agentcap.commands import (
     ls,
     merge,
     proxy,
+    reissue,
     report,
     run,
     schemas,
@@ -38,7 +39,7 @@ from pytest_agentcap.commands.output import complain
 from pytest_agentcap.sandbox.base import SandboxError
 
 ON_RESULTS = (extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas, report, diff)
-COMMANDS = (run, capture, ls, inspect, view, show, export, merge, *ON_RESULTS, proxy, agents, images, corpora)
+COMMANDS = (run, capture, ls, inspect, view, show, export, merge, *ON_RESULTS, reissue, proxy, agents, images, corpora)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 

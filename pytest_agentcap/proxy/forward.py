@@ -83,6 +83,7 @@ class Forwarder:
             "started_at_ns": started_at_ns,
             "request_read_ms": round((time.perf_counter() - started) * 1000, 3),
             "request_bytes": sum(map(len, body)),
+            **lease.marks,
         }
         exchange = Exchange(started, api, Recording(lease, call, head, body))
         lease.in_flight[call.rid] = lease.journal

@@ -7,8 +7,9 @@ import hmac
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableSequence
+from collections.abc import Awaitable, Callable, Mapping, MutableSequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_agentcap.proxy.journal import Journal
 
@@ -33,7 +34,7 @@ class Lease:
 
     `unrecorded` counts what was forwarded without being a call to a model, by method and path. `halt` says why no
     further call of this session can be answered, `closed` why none is taken; `gate` is waited for before each call, and
-    may close the lease.
+    may close the lease. `marks` are put into the record of each call.
     """
 
     token: str
@@ -43,6 +44,7 @@ class Lease:
     unrecorded: Counter[str] = field(default_factory=Counter)
     fault: str | None = None
     halt: str | None = None
+    marks: Mapping[str, Any] = field(default_factory=dict)
     revoked: bool = False
     closed: str | None = None
     gate: Callable[[], Awaitable[None]] | None = None

@@ -66,4 +66,5 @@ COLUMNS = (
     Column("telemetry", _TEXT, "JSON: the model step, its tool spans, and what its turn and session used"),
     Column("chunk_bytes", pa.list_(_INT), "the length of each piece of the response; null where a secret was replaced"),
     Column("replayed_from", _TEXT, "the recorded call whose response was served again; null for a model's own answer"),
+    Column("reissued_from", _TEXT, "the recorded call whose request was sent again by `agentcap reissue`"),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any, get_args
 from pytest_agentcap.conversation.records import CallRecord
 from pytest_agentcap.proxy.headers import Headers
 from pytest_agentcap.proxy.wire import FailureKind, UpstreamFailure
-from pytest_agentcap.runs.captures import Half
+from pytest_agentcap.runs.captures import Half, wire_bytes
 
 _EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r)|.+\Z", re.DOTALL)
 _KINDS: frozenset[str] = frozenset(get_args(FailureKind))
@@ -63,14 +62,9 @@ def _failure(record: CallRecord) -> UpstreamFailure | None:
 
 
 def _body(half: Half) -> bytes:
-    coded = half.head.get(f"{half.key}_base64")
-    if isinstance(coded, str):
-        return base64.b64decode(coded)
-    if half.key == "raw":
-        return str(json.loads(half.text)).encode("utf-8", "surrogatepass")
-    if half.text.startswith(b'{"_unparsed_raw":'):
+    if f"{half.key}_base64" not in half.head and half.text.startswith(b'{"_unparsed_raw":'):
         return str(json.loads(half.text)["_unparsed_raw"]).encode("utf-8", "surrogatepass")
-    return half.text
+    return wire_bytes(half)
 
 
 def _pieces(record: CallRecord, body: bytes) -> tuple[bytes, ...]:

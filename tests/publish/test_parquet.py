@@ -25,7 +25,7 @@ upstream_url label run_id
 ADDED_COLUMNS = """
 agent agent_version corpus session trial attempt call_index api path query stream status_code complete error
 started_at_ns first_byte_ms duration_ms request_bytes response_bytes prompt_tokens completion_tokens verdict
-request_headers response_headers chunk_ms redacted telemetry chunk_bytes replayed_from
+request_headers response_headers chunk_ms redacted telemetry chunk_bytes replayed_from reissued_from
 """
 EMPTY_FOLDER = {"run.json", "captures", "sessions", "results"}
 
@@ -116,7 +116,7 @@ def test_a_row_holds_all_that_is_known_of_its_call(run):
         "verdict": "passed", "request_headers": '[["user-agent","pi"]]',
         "response_headers": '[["content-type","application/json"]]', "chunk_ms": [1.5, 2.0], "redacted": 0,
         "telemetry": None,
-        "chunk_bytes": None, "replayed_from": None,
+        "chunk_bytes": None, "replayed_from": None, "reissued_from": None,
     }  # fmt: skip
 
 
