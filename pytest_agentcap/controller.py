@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import to_builtins
 
 from pytest_agentcap import __version__
 from pytest_agentcap.agents.find import chosen_agent
@@ -50,6 +51,7 @@ from pytest_agentcap.runs.recovery import Hold, close_results
 from pytest_agentcap.sandbox.base import SandboxError
 
 if TYPE_CHECKING:
+    from pytest_agentcap.analysis.rates import RunRates
     from pytest_agentcap.sandbox.reaper import OwnerState
     from pytest_agentcap.sandbox.service import PodmanService
     from pytest_agentcap.telemetry.exits import ExitDaemon
@@ -65,6 +67,7 @@ class FinishedRun:
     results: list[dict[str, Any]] = field(default_factory=list)
     parquet: Path | None = None
     problems: list[str] = field(default_factory=list)
+    rates: RunRates | None = None
 
 
 @dataclass(slots=True)
@@ -295,6 +298,7 @@ def _finish_run(manifest: Manifest, secrets: tuple[str, ...]) -> FinishedRun | N
         lambda: finish_journals(run.captures, secrets),
         lambda: close_results(run),
         lambda: _export(done),
+        lambda: _rate(done, manifest),
         lambda: manifest.update(),
         lambda: done.results.extend(manifest.results()),
     ):
@@ -303,6 +307,13 @@ def _finish_run(manifest: Manifest, secrets: tuple[str, ...]) -> FinishedRun | N
         except Exception as error:
             done.problems.append(f"{run.id}: {type(error).__name__}: {error}")
     return done
+
+
+def _rate(done: FinishedRun, manifest: Manifest) -> None:
+    from pytest_agentcap.analysis.rates import rates_of
+
+    done.rates = rates_of(manifest.results())
+    manifest.facts["rates"] = to_builtins(done.rates)
 
 
 def _export(done: FinishedRun) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.standard_input import hand_on
 
 if TYPE_CHECKING:
     from pytest_agentcap.sandbox.reaper import OwnerState
@@ -70,6 +71,7 @@ class WorkerStart:
 
     @pytest.hookimpl
     def pytest_configure_node(self, node: Any) -> None:
+        hand_on(node.config, node.workerinput)
         assignment = node.config.stash.get(ASSIGNMENT, None)
         if assignment is not None:
             hand_over(assignment, node.workerinput)

@@ -11,10 +11,19 @@ from pytest_agentcap.distributed import ASSIGNMENT
 from pytest_agentcap.live import LiveLine, live_line
 from pytest_agentcap.matrix import extent
 from pytest_agentcap.overrides import overrides_by_file
-from pytest_agentcap.reporting import Pushed, announce, header, push_arguments, write_summary
+from pytest_agentcap.reporting import (
+    FAILED_BY_VERDICT,
+    Pushed,
+    announce,
+    header,
+    push_arguments,
+    run_name,
+    write_summary,
+)
 
 if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
+    from pytest_agentcap.rating import GateCheck
 
 
 # Options that make a pytest session of something that runs no test.
@@ -33,6 +42,8 @@ class ControllerHooks:
         self._pushed = Pushed(push_arguments(controller.settings))
         self._tests: Sequence[str] = ()
         self._line: LiveLine | None = None
+        self._verdicts = 0
+        self._gates: list[GateCheck] = []
 
     def pytest_report_header(self) -> list[str]:
         return header(self._controller, self._taken)
@@ -66,6 +77,7 @@ class ControllerHooks:
         self._erase()
         if report.when == "setup" and report.skipped:
             self._controller.skipped(report.nodeid)
+        self._verdicts += report.failed and getattr(report, FAILED_BY_VERDICT, False)
         if report.when == "teardown" and self._started:
             self._controller.report()
         return (yield)
@@ -95,12 +107,14 @@ class ControllerHooks:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._finished:
             terminalreporter.section("agentcap")
-            write_summary(terminalreporter.write_line, self._finished, self._pushed)
+            write_summary(terminalreporter.write_line, self._finished, self._pushed, self._gates)
 
     def _finish(self, session: pytest.Session) -> None:
         if self._line:
             self._line.stop()
         self._finished = self._controller.finish(self._say)
+        if self._controller.settings.fail_under:
+            self._hold_gates(session)
         if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._controller.standing.deselected:
             # Nothing was left to do, which is what --resume is for.
             session.exitstatus = pytest.ExitCode.OK
@@ -111,6 +125,19 @@ class ControllerHooks:
             session.exitstatus = pytest.ExitCode.OK
         if (self._pushed.failed or any(done.problems for done in self._finished)) and session.exitstatus in (0, 5):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _hold_gates(self, session: pytest.Session) -> None:
+        """Have gates decide what verdicts would have decided; whatever else failed still fails the session."""
+        from pytest_agentcap.rating import check_gates
+
+        runs = {run_name(done): done.rates for done in self._finished if done.rates}
+        self._gates = check_gates(self._controller.settings.fail_under, runs)
+        whole = self._broken is None and not session.shouldfail and not session.shouldstop
+        if not all(check.is_met for check in self._gates):
+            if session.exitstatus in (0, 5):
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif self._gates and whole and session.exitstatus == 1 and session.testsfailed == self._verdicts:
+            session.exitstatus = pytest.ExitCode.OK
 
     def _announce(self, nodeids: Sequence[str]) -> None:
         if not self._started or self._announced:

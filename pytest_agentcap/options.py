@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -77,6 +77,15 @@ def upstream_url(text: str) -> str:
             "http://127.0.0.1:8080"
         )
     return text.rstrip("/")
+
+
+def _gate(text: str) -> str:
+    from pytest_agentcap.analysis.gates import Gate
+
+    try:
+        return str(Gate.parse(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def judge_url(text: str) -> str:
@@ -247,6 +256,7 @@ OPTIONS = (
         judge_url,
         "URL",
     ),
+    Option("fail-under", "fail unless a figure of each run reaches a number", _gate, "NAME=N", repeatable=True),
     Option("mcp", "a file of mcpServers for the agents that can take them", metavar="FILE"),
     Option("label", "text stored with every capture", metavar="TEXT"),
     Option("into", "add sessions to this run, as higher attempts of those it has", metavar="RUN", repeatable=True),
@@ -321,6 +331,7 @@ class Settings:
     grader_timeout_s: float
     judge_model: str | None
     judge_upstream: str | None
+    fail_under: tuple[str, ...]
     mcp: Path | None
     label: str | None
     into: tuple[str, ...]
@@ -392,6 +403,7 @@ class Settings:
             grader_timeout_s=given["grader-timeout"] or 120.0,
             judge_model=given["judge-model"],
             judge_upstream=given["judge-upstream"],
+            fail_under=_gates(given["fail-under"] or (), given["trials"] or 1),
             mcp=Path(given["mcp"]).absolute() if given["mcp"] else None,
             label=given["label"],
             into=tuple(dict.fromkeys(given["into"] or ())),
@@ -464,6 +476,14 @@ def _given(config: pytest.Config, option: Option) -> Any:
         return [option.type(each) for each in value] if option.repeatable else option.type(value)
     except argparse.ArgumentTypeError as error:
         raise pytest.UsageError(f"{config.inipath}: {option.dest}: {error}") from error
+
+
+def _gates(given: Sequence[str], trials: int) -> tuple[str, ...]:
+    for text in given:
+        k = re.match(r"pass[@^](\d+)=", text)
+        if k and int(k[1]) > trials:
+            raise pytest.UsageError(f"--fail-under {text}: needs --trials {k[1]} or more")
+    return tuple(given)
 
 
 def _workspace(given: str | None) -> str | None:

@@ -37,6 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
         take_over(config)
     settings = Settings.of(config)
     config.stash[SETTINGS] = settings
+    if settings.agents:
+        from pytest_agentcap.standard_input import take_from_controller, take_standard_input
+
+        (take_from_controller if is_worker(config) else take_standard_input)(config)
     config.pluginmanager.register(fixtures, "agentcap-fixtures")
     if settings.agents:
         if settings.debug:
@@ -99,13 +103,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     session = item.stash.get(SESSION, None)
     if session is not None and report.when != "setup":
         from pytest_agentcap.reporting import describe
 
-        describe(report, session)
+        describe(report, session, call.excinfo.value if call.excinfo else None)
     return report
 
 

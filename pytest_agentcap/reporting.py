@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
     from pytest_agentcap.matrix import Extent
     from pytest_agentcap.overrides import Overrides
+    from pytest_agentcap.rating import GateCheck
     from pytest_agentcap.session import AgentSession
+
+FAILED_BY_VERDICT = "agentcap_failed_by_verdict"
 
 
 def header(controller: Controller, taken: Sequence[str]) -> list[str]:
@@ -84,7 +87,7 @@ def _reach(network: str | None) -> str:
     return "the proxy only" if network == "model" else "the internet too"
 
 
-def describe(report: pytest.TestReport, session: AgentSession) -> None:
+def describe(report: pytest.TestReport, session: AgentSession, failure: BaseException | None = None) -> None:
     """Put a session's figures where JUnit and other plugins read them, and what happened where a failure shows it."""
     from pytest_agentcap.outcome import report_section
 
@@ -106,6 +109,8 @@ def describe(report: pytest.TestReport, session: AgentSession) -> None:
     }
     report.user_properties += [(name, value) for name, value in known.items() if value is not None]
     if report.failed:
+        # xdist carries plain attributes of a report to the controller.
+        setattr(report, FAILED_BY_VERDICT, getattr(failure, "msg", None) == outcome.headline)
         report.sections.append(("agentcap", report_section(outcome)))
 
 
@@ -162,11 +167,27 @@ def push_arguments(settings: Settings) -> str:
     return " ".join([*(f"--{name} {shlex.quote(str(value))}" for name, value in valued.items() if value), *flags])
 
 
-def write_summary(write: Callable[..., None], finished: Sequence[FinishedRun], pushed: Pushed | None = None) -> None:
+def run_name(done: FinishedRun) -> str:
+    """Name a run by its agent and model; by its id when it has no session."""
+    return f"{done.results[0]['agent']}/{done.results[0]['model']}" if done.results else done.run.id
+
+
+def write_summary(
+    write: Callable[..., None],
+    finished: Sequence[FinishedRun],
+    pushed: Pushed | None = None,
+    gates: Sequence[GateCheck] = (),
+) -> None:
     """Write the table, where everything is, and the command that looks at it; `write(line, **markup)`."""
+    from pytest_agentcap.rating import rate_lines
+
     for number, line in enumerate(summary_table(finished)):
         write(line, bold=number == 0)
     write("")
+    for line in (line for done in finished if done.rates for line in rate_lines(run_name(done), done.rates)):
+        write(line)
+    for check in gates:
+        write(f"gate     {check.line}", green=check.is_met, red=not check.is_met)
     for model, calls in sorted(_other_calls(finished).items()):
         write(f"captured, not counted above: {_counted(calls, 'call')} to {model}")
     earlier = sum(len(done.results) - len(last_attempts(done.results)) for done in finished)

@@ -7,6 +7,7 @@ Wilson 1927 for the interval.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import comb, sqrt
 from statistics import NormalDist
 
@@ -47,14 +48,36 @@ def flakiness(n: int, c: int) -> float | None:
 def wilson_interval(n: int, c: int, confidence: float = 0.95) -> tuple[float, float] | None:
     """Return Wilson's score interval of a success rate; None without any trial."""
     _check(n, c, 1)
-    if n == 0:
-        return None
+    return _wilson(c / n, n, confidence) if n else None
+
+
+def clustered_interval(tasks: Sequence[tuple[int, int]], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Return an interval of the rate over all trials of tasks with (n, c) each; None without any trial.
+
+    Trials of a task are alike, so it is Wilson's with the number of independent trials that would vary as much: rate
+    (1 - rate) by the variance of a ratio over tasks (Cochran 1977, 6.13; effective sample sizes: Korn & Graubard 1998),
+    at most all trials. Where nothing varies, each task counts once. With one trial a task this is Wilson's interval.
+    """
+    known = [(n, c) for n, c in tasks if n]
+    total, passed = sum(n for n, _ in known), sum(c for _, c in known)
+    _check(total, passed, 1)
+    if len(known) < 2:
+        return wilson_interval(total, passed, confidence)
+    rate = passed / total
+    variance = sum((c - rate * n) ** 2 for n, c in known) / total**2
+    effective = float(len(known)) if passed in (0, total) else float(total)
+    if variance > 0:
+        effective = min(total, rate * (1 - rate) / variance)
+    return _wilson(rate, effective, confidence)
+
+
+def _wilson(rate: float, n: float, confidence: float) -> tuple[float, float]:
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    rate, spread = c / n, z * z / n
+    spread = z * z / n
     middle = (rate + spread / 2) / (1 + spread)
     half = z * sqrt(rate * (1 - rate) / n + spread / (4 * n)) / (1 + spread)
     # At the ends the formula is exact, the arithmetic is not.
-    return (0.0 if c == 0 else middle - half, 1.0 if c == n else middle + half)
+    return (0.0 if rate == 0 else middle - half, 1.0 if rate == 1 else middle + half)
 
 
 def _check(n: int, c: int, k: int) -> None:

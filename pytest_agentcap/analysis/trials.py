@@ -17,6 +17,7 @@ from pytest_agentcap.analysis.estimators import (
     wilson_interval,
 )
 from pytest_agentcap.formats.eval_rows import CaptureResult, Estimates, TrialEntry, TrialResult
+from pytest_agentcap.formats.results_jsonl import JUDGED
 
 _HARNESS_KEYS = frozenset({"trajectoryRichness", "turnCount", "exitCode", "timedOut"})
 UNGRADED = "ungraded"
@@ -84,16 +85,25 @@ def is_judged(entry: TrialEntry) -> bool:
 
 def estimates(trials: Sequence[TrialEntry]) -> Estimates:
     """Estimate rates from the judged trials, for every k up to their number; others are counted by verdict."""
-    judged = [trial for trial in trials if is_judged(trial)]
-    n, c = len(judged), sum(trial.passed is True for trial in judged)
-    others = (trial.verdict if isinstance(trial.verdict, str) else UNGRADED for trial in trials if not is_judged(trial))
+    return estimated([_verdict(trial) for trial in trials])
+
+
+def _verdict(trial: TrialEntry) -> str:
+    if is_judged(trial):
+        return "passed" if trial.passed is True else "failed"
+    return trial.verdict if isinstance(trial.verdict, str) else UNGRADED
+
+
+def estimated(verdicts: Sequence[str]) -> Estimates:
+    """Do the same from the verdicts of a task's trials."""
+    n, c = sum(verdict in JUDGED for verdict in verdicts), sum(verdict == "passed" for verdict in verdicts)
     return Estimates(
         judged=n,
         passed=c,
-        excluded=dict(sorted(Counter(others).items())),
+        excluded=dict(sorted(Counter(verdict for verdict in verdicts if verdict not in JUDGED).items())),
         pass_rate=c / n if n else None,
         pass_rate_interval=wilson_interval(n, c),
-        pass_at={str(k): pass_at_k(n, c, k) for k in range(1, len(trials) + 1)},
-        pass_pow={str(k): pass_pow_k(n, c, k) for k in range(1, len(trials) + 1)},
+        pass_at={str(k): pass_at_k(n, c, k) for k in range(1, len(verdicts) + 1)},
+        pass_pow={str(k): pass_pow_k(n, c, k) for k in range(1, len(verdicts) + 1)},
         flakiness=flakiness(n, c),
     )
