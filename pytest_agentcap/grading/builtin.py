@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -72,8 +71,6 @@ def named_grader(name: str, argument: Any, tools: Toolbox) -> Grader:
     """Return a built-in grader; without an argument (None) it takes each task's own. Raises GraderError."""
     if name not in _READERS:
         raise GraderError(f"grader {name}: not known; there are {', '.join(NAMES)}")
-    if name == "json-schema" and importlib.util.find_spec("jsonschema") is None:
-        raise GraderError(f"grader {name}: jsonschema is missing; pip install 'pytest-agentcap[graders]'")
     if name == "llm-judge" and tools.judge is None:
         raise GraderError(f"grader {name}: which model judges? pass --judge-model ID and --judge-upstream URL")
     source = Argument(name, argument, name in _FROM_HINT, optional=name == "git-diff")
