@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,7 @@ from pytest_agentcap.sandbox.base import SandboxError
 
 if TYPE_CHECKING:
     from pytest_agentcap.analysis.rates import RunRates
+    from pytest_agentcap.results_file import ResultsFile
     from pytest_agentcap.sandbox.reaper import OwnerState
     from pytest_agentcap.sandbox.service import PodmanService
     from pytest_agentcap.telemetry.exits import ExitDaemon
@@ -85,6 +86,8 @@ class Controller:
     holds: list[Hold] = field(default_factory=list)
     standing: Standing = field(default_factory=Standing)
     told: list[str] = field(default_factory=list)
+    files: list[ResultsFile] = field(default_factory=list)
+    reported: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, settings: Settings, config: pytest.Config) -> Controller:
@@ -125,7 +128,9 @@ class Controller:
             uri = self._start_podman(say)
             self.exits = ExitDaemon.start(self.state.folder)
             check_sandboxes(self.settings, self.agents, uri, self.state, say)
-            runs = {key: str(run.path) for key, run in self._open_runs().items()}
+            opened = self._open_runs()
+            self._open_results(opened)
+            runs = {key: str(run.path) for key, run in opened.items()}
         except (PreflightError, SandboxError, JoinError, OSError, ValueError) as error:
             lines = [str(error), *self._missing(error)]
             raise pytest.UsageError("\n".join(f"agentcap: {line}" for line in lines)) from error
@@ -136,23 +141,59 @@ class Controller:
         """Tell whether there are tests to run, and all of them are other shards'."""
         return any((read_selected(manifest.run) or NONE_SELECTED).sessions for manifest in self.manifests.values())
 
+    def _open_results(self, runs: Mapping[str, RunDirectory]) -> None:
+        """Begin the result file of --results: one for each run where there are several."""
+        from pytest_agentcap.results_file import ResultsFile, begin_files, named_after
+
+        if self.settings.results is None:
+            return
+        assert self.state is not None
+        for run in runs.values():
+            manifest = self.manifests[str(run.path)]
+            path = self.settings.results if len(runs) == 1 else named_after(self.settings.results, manifest.facts)
+            self.files.append(ResultsFile(path, run, self.state.folder, self.settings.trials))
+        begin_files(self.files, self.settings.append)
+
+    def _write_rows(self, *, hold: bool = False, last: bool = False) -> dict[str, str]:
+        """Add what is finished to the result files; return why one of a run, by its path, cannot be written."""
+        problems = {}
+        for file in self.files:
+            manifest = self.manifests[str(file.run.path)]
+            try:
+                file.add(manifest.results(), self.reported, last=last)
+                if hold:
+                    file.hold(manifest.results())
+            except (OSError, ValueError) as error:
+                problems[str(file.run.path)] = f"--results {file.path}: {error}"
+        return problems
+
     def skipped(self, nodeid: str) -> None:
         """Keep of a planned test that pytest skipped it: nothing is missing there."""
         for manifest in self.manifests.values():
             if nodeid in read_plan(manifest.run):
                 manifest.facts["skipped"] = sorted({nodeid, *manifest.facts.get("skipped", ())})
 
-    def report(self) -> None:
-        """Bring the manifests up to date; what cannot be read or written now, `finish` tries again and tells."""
+    def report(self, nodeid: str) -> None:
+        """Bring manifests and result files up to date with a test that has ended.
+
+        What cannot be read or written now, `finish` tries again and tells.
+        """
         for manifest in self.manifests.values():
             with contextlib.suppress(OSError, ValueError):
                 manifest.update()
+        self.reported.add(nodeid)
+        self._write_rows()
 
     def finish(self, say: Say) -> list[FinishedRun]:
         """End what still runs, complete what dead workers left, write parquet; remove runs that hold nothing."""
+        self._write_rows(hold=True)
         self._end(say)
         secrets = secret_values(self.settings, *self.keys)
-        return [done for manifest in self.manifests.values() if (done := _finish_run(manifest, secrets)) is not None]
+        finished = [d for manifest in self.manifests.values() if (d := _finish_run(manifest, secrets)) is not None]
+        problems = self._write_rows(last=True)
+        for done in finished:
+            done.problems += [problem for path, problem in problems.items() if path == str(done.run.path)]
+        return finished
 
     def push(self, finished: list[FinishedRun], say: Say) -> str | None:
         """Publish what was captured, and say where it is; return in one line why that failed."""

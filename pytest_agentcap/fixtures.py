@@ -263,6 +263,7 @@ def agent_session(
     """A session of the agent in a fresh home and workspace; it is ended and removed whatever the test does."""
     from pytest_agentcap.live import LiveStatus
     from pytest_agentcap.plan import SessionPlan, Surroundings
+    from pytest_agentcap.results_file import keep_row
     from pytest_agentcap.session import AgentSession
 
     config, node = request.config, request.node
@@ -306,6 +307,8 @@ def agent_session(
         yield session
     finally:
         session.close()
+        if settings.results:
+            keep_row(state.folder, plan.run, session)
         live.clear()
 
 

@@ -20,6 +20,7 @@ from pytest_agentcap.reporting import (
     run_name,
     write_summary,
 )
+from pytest_agentcap.rootdir import rootdir_lines
 
 if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun
@@ -46,7 +47,7 @@ class ControllerHooks:
         self._gates: list[GateCheck] = []
 
     def pytest_report_header(self) -> list[str]:
-        return header(self._controller, self._taken)
+        return [*header(self._controller, self._taken), *rootdir_lines(self._config)]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -79,7 +80,7 @@ class ControllerHooks:
             self._controller.skipped(report.nodeid)
         self._verdicts += report.failed and getattr(report, FAILED_BY_VERDICT, False)
         if report.when == "teardown" and self._started:
-            self._controller.report()
+            self._controller.report(report.nodeid)
         return (yield)
 
     def pytest_keyboard_interrupt(self) -> None:

@@ -257,6 +257,8 @@ OPTIONS = (
         "URL",
     ),
     Option("fail-under", "fail unless a figure of each run reaches a number", _gate, "NAME=N", repeatable=True),
+    Option("results", "write rows of finished sessions there, as agent-eval-harness does", metavar="FILE.jsonl"),
+    Option("append", "let --results add to its file", flag=True),
     Option("mcp", "a file of mcpServers for the agents that can take them", metavar="FILE"),
     Option("label", "text stored with every capture", metavar="TEXT"),
     Option("into", "add sessions to this run, as higher attempts of those it has", metavar="RUN", repeatable=True),
@@ -332,6 +334,8 @@ class Settings:
     judge_model: str | None
     judge_upstream: str | None
     fail_under: tuple[str, ...]
+    results: Path | None
+    append: bool
     mcp: Path | None
     label: str | None
     into: tuple[str, ...]
@@ -360,6 +364,8 @@ class Settings:
         for name in ("scan-strict", "scan-config", "redact"):
             if given["no-scan"] and given[name]:
                 raise pytest.UsageError(f"--{name} needs the scan: leave out --no-scan")
+        if given["append"] and not given["results"]:
+            raise pytest.UsageError("--append needs --results FILE.jsonl")
         upstream = given["upstream"]
         if given["agent"] and not models and not given["models"] and (source := replayed_source(upstream)):
             models = (_recorded_model(source),)
@@ -404,6 +410,8 @@ class Settings:
             judge_model=given["judge-model"],
             judge_upstream=given["judge-upstream"],
             fail_under=_gates(given["fail-under"] or (), given["trials"] or 1),
+            results=Path(given["results"]).absolute() if given["results"] else None,
+            append=bool(given["append"]),
             mcp=Path(given["mcp"]).absolute() if given["mcp"] else None,
             label=given["label"],
             into=tuple(dict.fromkeys(given["into"] or ())),

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import to_builtins
+
 from pytest_agentcap.agents.commands import variables_of
 from pytest_agentcap.agents.driver import Scene, driver_of
 from pytest_agentcap.agents.left import export_trace, keep_trace
@@ -17,6 +19,9 @@ from pytest_agentcap.assessment import Evidence, assess, assessment_in, conversa
 from pytest_agentcap.command_limit import CommandWatch
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.faults import UpstreamWatch
+from pytest_agentcap.formats.eval_rows import CaptureResult, Step
+from pytest_agentcap.formats.results_jsonl import capture_row
+from pytest_agentcap.formats.told_steps import told_steps
 from pytest_agentcap.grading.base import GraderError, GraderInput
 from pytest_agentcap.grading.bench import SandboxBench
 from pytest_agentcap.grading.combine import Graded, run_graders
@@ -25,7 +30,7 @@ from pytest_agentcap.outcome import Outcome, Turn, judge
 from pytest_agentcap.plan import SessionPlan, Surroundings
 from pytest_agentcap.provision import provide
 from pytest_agentcap.runs.layout import write_whole
-from pytest_agentcap.runs.results import SessionResult, TurnResult, save_result
+from pytest_agentcap.runs.results import SessionResult, TurnResult, read_result, save_result
 from pytest_agentcap.sandbox.base import Command, SandboxError
 from pytest_agentcap.sandbox.patch import Baseline, Patch, make_patch
 from pytest_agentcap.sandbox.subfolder import InFolder
@@ -343,11 +348,28 @@ class AgentSession:
             cwd=self.workspace,
             task_id=task.id,
             turns=len(self._turns),
+            trajectory=to_builtins(self._trajectory()),
             references=task.references,
             changed=self._patch.names if self._patch else None,
             bench=self._bench(),
         )
         self._graded = self._graded.joined(run_graders(self.plan.graders, given))
+
+    def _trajectory(self) -> Sequence[Step]:
+        """Return the steps so far: from the wire, or as an adapter told them."""
+        return self.row().trajectory
+
+    def row(self) -> CaptureResult:
+        """Return the session as a row of a result file, as its own result file has it now.
+
+        Raises ValueError or OSError when that, or what an adapter told, cannot be read.
+        """
+        plan, rids = self.plan, [call.rid for call in self.calls]
+        self._save(self.outcome())
+        result = read_result(plan.run.result(plan.claim.session))
+        conversation = conversation_of(plan.run, rids)
+        told = () if conversation else told_steps(plan.run, result)
+        return capture_row(result, conversation, plan.run.id, told)
 
     def _bench(self) -> SandboxBench | None:
         sandbox = self._around.bench

@@ -39,6 +39,7 @@ OTHERS_OPTIONS = {
     "--now",
     "--parallel",
     "--prefix",
+    "--rootdir",
     "--temp",
 }
 FIXTURES = {
