@@ -307,9 +307,9 @@ def agent_session(
         yield session
     finally:
         session.close()
+        live.clear()
         if settings.results:
             keep_row(state.folder, plan.run, session)
-        live.clear()
 
 
 def _replay_for(plan: SessionPlan, replay: Replay | None, rules: Rules) -> ReplayFor | None:

@@ -30,7 +30,7 @@ from pytest_agentcap.outcome import Outcome, Turn, judge
 from pytest_agentcap.plan import SessionPlan, Surroundings
 from pytest_agentcap.provision import provide
 from pytest_agentcap.runs.layout import write_whole
-from pytest_agentcap.runs.results import SessionResult, TurnResult, read_result, save_result
+from pytest_agentcap.runs.results import SessionResult, TurnResult, save_result
 from pytest_agentcap.sandbox.base import Command, SandboxError
 from pytest_agentcap.sandbox.patch import Baseline, Patch, make_patch
 from pytest_agentcap.sandbox.subfolder import InFolder
@@ -360,16 +360,14 @@ class AgentSession:
         return self.row().trajectory
 
     def row(self) -> CaptureResult:
-        """Return the session as a row of a result file, as its own result file has it now.
+        """Return the session as a row of a result file, as it stands now.
 
-        Raises ValueError or OSError when that, or what an adapter told, cannot be read.
+        Raises ValueError or OSError when what an adapter told of its steps cannot be read.
         """
-        plan, rids = self.plan, [call.rid for call in self.calls]
-        self._save(self.outcome())
-        result = read_result(plan.run.result(plan.claim.session))
-        conversation = conversation_of(plan.run, rids)
-        told = () if conversation else told_steps(plan.run, result)
-        return capture_row(result, conversation, plan.run.id, told)
+        run, result = self.plan.run, asdict(self._result(self.outcome()))
+        conversation = conversation_of(run, result["request_ids"])
+        told = () if conversation else told_steps(run, result)
+        return capture_row(result, conversation, run.id, told)
 
     def _bench(self) -> SandboxBench | None:
         sandbox = self._around.bench
@@ -378,8 +376,15 @@ class AgentSession:
         return SandboxBench(sandbox, self.plan.options, self.workspace, self.plan.claim.session)
 
     def _save(self, outcome: Outcome | None) -> None:
+        run = self.plan.run
+        try:
+            save_result(run, self._result(outcome))
+        except OSError as error:
+            self._infra = self._infra or f"{run.path} cannot be written: {error.strerror}: free some space"
+
+    def _result(self, outcome: Outcome | None) -> SessionResult:
         plan = self.plan
-        result = SessionResult(
+        return SessionResult(
             **plan.identity(),
             started_at=round(self._started, 3),
             ended_at=round(self._ended, 3) if self._ended else None,
@@ -403,7 +408,3 @@ class AgentSession:
             telemetry=self._telemetry,
             notes=(*self._notes, *(f"forwarded, not recorded: {each}" for each in self._forwarded())),
         )
-        try:
-            save_result(plan.run, result)
-        except OSError as error:
-            self._infra = self._infra or f"{plan.run.path} cannot be written: {error.strerror}: free some space"
