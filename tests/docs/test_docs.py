@@ -245,7 +245,11 @@ def test_the_example_graders_run_as_shown(project, need):
     need("jq")
     need("node")
     write_files("docs/graders.md", project)
-    project.capture("checks", "--grader", "length.mjs", "--grader", "brief.sh").assert_outcomes(passed=3)
+    gates = ("--fail-under", "pass_rate=0.8", "--results", "results.jsonl", "-n", "2")
+    done = project.capture("checks", "--grader", "length.mjs", "--grader", "brief.sh", *gates)
+    done.assert_outcomes(passed=3)
+    done.stdout.fnmatch_lines(["gate     pass_rate=0.8 is met by loop/scripted: 1"])
+    assert len((project.path / "results.jsonl").read_text().splitlines()) == 3
     graders = {result["task_id"]: [each["name"] for each in result["graders"]] for result in project.results()}
     assert graders == {
         "say": ["contains", "regex", "length", "brief"],
