@@ -34,6 +34,9 @@ def grade(passed: bool, reasoning: str | None = None) -> GraderResult:
         ([turn()], [call()], {"graded": Graded((grade(True),), "check: crashed")}, ("grader_error", "check: crashed")),
         ([turn()], [], {}, ("no_calls", "the agent made no model call")),
         ([], [], {}, ("no_calls", "the agent made no model call")),
+        ([turn()], [], {"bypass": True}, ("captured", None)),
+        ([turn()], [], {"bypass": True, "graded": Graded((grade(True),))}, ("passed", None)),
+        ([turn()], [call(503)], {"bypass": True}, ("infra", "the upstream answered 503")),
         ([turn(3)], [], {}, ("agent_error", "turn 1 ended with exit code 3")),
         (
             [turn(), turn(3, "one\ntwo \n\n", 2)],

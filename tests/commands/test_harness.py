@@ -11,12 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import psutil
 import pytest
 
 from pytest_agentcap.cli import main
 from pytest_agentcap.commands.harness import open_rows, write_row
 from pytest_agentcap.commands.raw import shell_script
+from pytest_agentcap.schemas import schema_of
 
 # Answers with its prompt; counts the trials of a prompt in the user's home, which it has.
 AGENT = """
@@ -65,8 +67,11 @@ def adapter(project, monkeypatch):
     return project
 
 
-def rows(text: str) -> list[dict]:
-    return [json.loads(line) for line in text.splitlines()]
+def rows(text: str, kind: str | None = None) -> list[dict]:
+    told = [json.loads(line) for line in text.splitlines()]
+    for row in told if kind else ():
+        jsonschema.Draft202012Validator(schema_of(kind)).validate(row)
+    return told
 
 
 def test_prompts_become_rows_of_the_original_in_their_order(adapter, capsys):
@@ -78,7 +83,7 @@ def test_prompts_become_rows_of_the_original_in_their_order(adapter, capsys):
     Path("r.jsonl").write_text("old")
     command = ["capture", "prompts.jsonl", "-s", "a.json", "-g", "g.py", "--workspace-dir", "ws", "-o", "r.jsonl"]
     assert main([*command, "--progress"]) == 0
-    first, crashed, two = rows(Path("r.jsonl").read_text())
+    first, crashed, two = rows(Path("r.jsonl").read_text(), "CaptureResult")
     assert list(first) == [
         "id", "input", "output", "hint", "trajectory", "metadata", "timing", "toolErrors", "score",
     ]  # fmt: skip
@@ -108,6 +113,7 @@ def test_trials_of_a_task_are_one_row_with_its_estimates(adapter, capsys):
     assert main([*command, "--full"]) == 0
     old, row = rows(Path("t.jsonl").read_text())
     assert old == {"id": "old"}
+    jsonschema.Draft202012Validator(schema_of("TrialResult")).validate(row)
     assert [trial["pass"] for trial in row["trials"]] == [False, True, True]
     p = 2 / 3
     assert (row["k"], row["passRate"]) == (3, pytest.approx(p))
@@ -129,12 +135,13 @@ def test_the_four_stages_pipe(adapter, monkeypatch):
     assert [(row["id"], row["output"], row["pass"]) for row in table] == [
         ("a", 'say "it", $& and\\n$(it)', "true"), ("b", "no", "false"),
     ]  # fmt: skip
-    raw = rows(Path("run.out").read_text())[0]
+    raw = rows(Path("run.out").read_text(), "RawOutput")[0]
     # Every line, those that are no event of the schema too.
     assert raw["rawLines"][0] == "a notice"
     assert json.loads(raw["rawLines"][-1]) == {"type": "result", "result": corpus[0]["input"], "key": "mine"}
     assert len(raw["arrivals"]) == len(raw["rawLines"])
-    steps = rows(Path("extract.out").read_text())[0]["trajectory"]
+    steps = rows(Path("extract.out").read_text(), "ExtractedResult")[0]["trajectory"]
+    rows(Path("grade.out").read_text(), "GradedResult")
     assert [step["timestamp"] for step in steps] == raw["arrivals"][1:3]
     main(["format", "grade.out", "-f", "markdown", "-o", "report.md"])
     assert "- **Pass rate**: 1/2 (50.0%)" in Path("report.md").read_text()

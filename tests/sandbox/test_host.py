@@ -122,6 +122,21 @@ def test_only_allowed_variables_reach_the_command(
     assert variables["OPENAI_API_KEY"] == "a-lease"
 
 
+def test_one_that_inherits_has_the_users_environment_and_home(
+    state: OwnerState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/somebody")
+    monkeypatch.setenv("OWN_KEY", "mine")
+    monkeypatch.setenv("AGENTCAP_API_KEY", "ours")
+    session = HostSandbox(None, state, inherits=True).start("task", Hello(), SandboxOptions())
+    session.run(Command(["env"], {}, None, out(tmp_path), err(tmp_path), 60), nothing)
+    session.close()
+    variables = dict(line.split("=", 1) for line in out(tmp_path).read_text().splitlines() if "=" in line)
+    assert (variables["HOME"], variables["OWN_KEY"]) == ("/somebody", "mine")
+    assert variables["TMPDIR"] != os.environ.get("TMPDIR")
+    assert not {"AGENTCAP_API_KEY", "PYTEST_CURRENT_TEST"} & set(variables)
+
+
 def test_standard_input_is_what_was_given_or_empty(sh: Callable[..., Completed], tmp_path: Path) -> None:
     sh("cat", stdin=b"a prompt\n" * 100_000)
     sh("cat; readlink /proc/self/fd/0")
