@@ -269,6 +269,7 @@ def agent_session(
     config, node = request.config, request.node
     settings, state = config.stash[SETTINGS], config.stash[ASSIGNMENT].state
     task = _task_of(request)
+    sandbox = _sandbox_for(task, agent, agent_sandbox, request)
     plan = SessionPlan(
         agent=agent,
         model=model,
@@ -290,7 +291,12 @@ def agent_session(
     )
     live = LiveStatus(state.folder)
     scripted = _capturing.scripted(_target)
-    around = Surroundings(agent_sandbox, capture_proxy, _capturing.pairs, scripted, tmp_path, live.show)
+    if task.harbor:
+        from pytest_agentcap.grading.verifier import VerifierGrader
+
+        verifier = VerifierGrader(task.harbor, sandbox, sandbox_options, tmp_path / "verifier.log")
+        plan = replace(plan, graders=(*plan.graders, verifier))
+    around = Surroundings(sandbox, capture_proxy, _capturing.pairs, scripted, tmp_path, live.show)
     around.bench = agent_sandbox
     if shared_home:
         module = node.getparent(pytest.Module)
@@ -372,6 +378,22 @@ def _grader_hashes(own: GraderFiles, state: OwnerState, request: pytest.FixtureR
 
 def _listed(own: GraderFiles) -> list[GraderValue]:
     return [own] if isinstance(own, str | Path | Mapping) else list(own or ())
+
+
+def _sandbox_for(task: Task, agent: AgentSpec, sandbox: Sandbox, request: pytest.FixtureRequest) -> Sandbox:
+    """Return the sandbox of a task that brings its own image, else the agent's."""
+    if task.harbor is None:
+        return sandbox
+    from pytest_agentcap.sandbox.base import SandboxError
+    from pytest_agentcap.sandbox.task_image import task_sandbox
+
+    assignment, settings = request.config.stash[ASSIGNMENT], request.config.stash[SETTINGS]
+    try:
+        return task_sandbox(
+            task.harbor, settings.sandbox, agent.name, agent.folder, assignment.podman_uri, assignment.state
+        )
+    except SandboxError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 def _load_graders(own: GraderFiles, settings: Settings, request: pytest.FixtureRequest) -> tuple[Grader, ...]:

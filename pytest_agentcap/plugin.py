@@ -84,6 +84,14 @@ def _register(config: pytest.Config, settings: Settings) -> None:
         config.pluginmanager.register(GroupScheduling(), "agentcap-group-scheduling")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if not config.stash[SETTINGS].agents or not collection_path.is_dir():
+        return None
+    from pytest_agentcap.corpus.harbor import is_part_of_task
+
+    return True if is_part_of_task(collection_path) else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
     collectors = yield

@@ -13,8 +13,10 @@ from pytest_agentcap.sandbox.base import SandboxSession
 from pytest_agentcap.sandbox.patch import Baseline
 
 
-def provide(plan: SessionPlan, box: SandboxSession, lease: str) -> Baseline:
+def provide(plan: SessionPlan, box: SandboxSession, lease: str, scratch: Path) -> Baseline:
     """Put in the workspace, skills and the agent's files; return what the workspace's changes are told from.
+
+    A task's own image has its workspace in it: that is copied into `scratch`.
 
     Raises SandboxError.
     """
@@ -22,6 +24,10 @@ def provide(plan: SessionPlan, box: SandboxSession, lease: str) -> Baseline:
     added: dict[str, bytes] = {}
     if source:
         box.put_tree(source, box.workspace)
+    if plan.task.harbor:
+        source = scratch / "workspace-began"
+        source.mkdir()
+        box.copy_out(box.workspace, source)
     if plan.task.repo:
         _make_folders(plan.task.repo, box)
     if plan.options.skills and plan.agent.skills:

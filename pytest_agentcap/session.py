@@ -215,7 +215,7 @@ class AgentSession:
         self._opened = Stage(plan, around, box, lease, watch, driver_of(scene), commands)
         if around.state:
             self._monitor = Monitor.start(box.processes, around.state, lease)
-        self._baseline = provide(plan, box, lease.token)
+        self._baseline = provide(plan, box, lease.token, self._around.scratch)
 
     def _run_task(self, task: Task) -> None:
         scripted = self._around.scripted

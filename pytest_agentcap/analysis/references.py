@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from pytest_agentcap.analysis.regrade import Grading
+from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.formats.eval_rows import GraderResult, PromptCase
 from pytest_agentcap.formats.report_rows import ReferenceRun, ValidationResult
 from pytest_agentcap.formats.results_jsonl import capture_row
@@ -42,6 +44,20 @@ def validate_run(prompt: PromptCase, result: Mapping[str, Any] | None) -> Valida
     reason = result.get("reason")
     problem = None if score else reason or "no grader judged it: name one with -g, or in the corpus's conftest.py"
     return _result(prompt, score, problem, ReferenceRun(verdict, reason))
+
+
+def validate_task(task: Task, oracle: Mapping[str, Any] | None, nop: Mapping[str, Any] | None) -> ValidationResult:
+    """Tell what came of a task by its own oracles or tests: its solution must pass, and doing nothing must fail.
+
+    Both are results of sessions, None where there is none.
+    """
+    prompt = PromptCase(id=task.id, input=task.prompt, reference=task.references[0] if task.references else "")
+    found = validate_run(prompt, oracle)
+    idle = nop.get("verdict") if nop else "not run"
+    if found.passes and idle != "failed":
+        problem = f"without a solution (nop) it should have failed, and it was: {idle}"
+        return msgspec.structs.replace(found, passes=False, reasoning=UNSET, reason=problem)
+    return found
 
 
 def _text(prompt: PromptCase) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser("validate-refs", help="grade the references of a corpus; exit 1 when one fails")
-    parser.add_argument("prompts", metavar="PROMPTS", help="a JSONL corpus")
+    parser.add_argument("prompts", metavar="PROMPTS", help="a JSONL corpus, or a folder of tasks with their own tests")
     parser.add_argument("-g", "--grader", action="append", default=[], metavar="PATH", help="may be repeated")
     parser.add_argument("--run", action="store_true", help="act references out by the scripted model, and grade that")
     parser.add_argument("--sandbox", choices=("podman", "host"), default="podman", help="of --run (default podman)")
@@ -34,16 +34,41 @@ def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.analysis.prompts import read_prompts
     from pytest_agentcap.analysis.references import with_reference
 
+    if files := _task_files(Path(args.prompts)):
+        return _judge(_with_solution_and_without(files, args), args)
     if not args.grader and not args.run:
         raise ValueError("validate-refs: name a grader with -g, or pass --run to use those of the corpus")
     prompts = with_reference(read_prompts(args.prompts, complain))
     note(f"Validating {len(prompts)} reference solutions...")
-    results = _acted_out(prompts, args) if args.run else _as_answers(prompts, args.grader)
+    return _judge(_acted_out(prompts, args) if args.run else _as_answers(prompts, args.grader), args)
+
+
+def _judge(results: Sequence[ValidationResult], args: argparse.Namespace) -> int:
     for result in results:
         note(f"  {'✓' if result.passes else '✗'} {result.id}")
     _tell(results)
     emit("\n".join(row_line(result) for result in results), args.output)
     return 0 if all(result.passes for result in results) else 1
+
+
+def _task_files(path: Path) -> list[Path]:
+    """Return the files of tasks on repositories and of Harbor's in a folder, or the one that is named."""
+    from pytest_agentcap.corpus.reader import is_single_task
+
+    return sorted(each for each in ([path] if path.is_file() else path.rglob("*")) if is_single_task(each))
+
+
+def _with_solution_and_without(files: Sequence[Path], args: argparse.Namespace) -> list[ValidationResult]:
+    """Run each task twice: acted out by the oracle, which knows its solution, and by nop, which does nothing."""
+    from pytest_agentcap.analysis.references import validate_task
+    from pytest_agentcap.corpus.reader import read_corpus
+    from pytest_agentcap.upstream.scripted import NOP
+
+    tasks = [task for path in files for task in read_corpus(path, root=Path.cwd())]
+    note(f"Validating {len(tasks)} tasks...")
+    with tempfile.TemporaryDirectory(prefix="agentcap-refs-") as folder:
+        oracle, nop = (_results_of_pytest(args, Path(folder, name), f"--model={name}") for name in ("oracle", NOP))
+    return [validate_task(task, oracle.get(task.id), nop.get(task.id)) for task in tasks]
 
 
 def _as_answers(prompts: Sequence[PromptCase], graders: Sequence[str]) -> list[ValidationResult]:
@@ -63,7 +88,7 @@ def _acted_out(prompts: Sequence[PromptCase], args: argparse.Namespace) -> list[
     return [validate_run(prompt, results.get(prompt.id)) for prompt in prompts]
 
 
-def _results_of_pytest(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def _results_of_pytest(args: argparse.Namespace, folder: Path, *more: str) -> dict[str, Any]:
     """Run the corpus by pytest with the built-in agent, and return its sessions by task.
 
     Raises ValueError when pytest could not run it.
@@ -75,7 +100,7 @@ def _results_of_pytest(args: argparse.Namespace, folder: Path) -> dict[str, Any]
     graders = [f"--grader={Path(grader).absolute()}" for grader in args.grader]
     environment = {**os.environ, "AGENTCAP_WORKSPACE": str(folder)}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *words, *graders], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "pytest", *words, *graders, *more], env=environment, stdout=subprocess.PIPE, text=True
     )
     # 0 and 1 are what sessions came to.
     if done.returncode not in (0, 1):

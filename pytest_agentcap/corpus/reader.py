@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from pytest_agentcap.corpus import harbor
+from pytest_agentcap.corpus.harbor import is_harbor_task, read_harbor_task
 from pytest_agentcap.corpus.ids import assign_ids
 from pytest_agentcap.corpus.jsonl import read_jsonl
-from pytest_agentcap.corpus.repotask import RepoTask
 from pytest_agentcap.corpus.repotasks import index_of, is_repo_task, read_repo_task, set_of
 from pytest_agentcap.corpus.source import CorpusError, Entry, Source
 from pytest_agentcap.corpus.task import Task
@@ -31,20 +33,27 @@ def is_corpus_name(name: str) -> bool:
 
 def is_corpus_file(path: Path) -> bool:
     """Tell the same of a file by its name and its place: a task on a repository is a corpus file, too."""
-    return is_corpus_name(path.name) or is_repo_task(path)
+    return is_corpus_name(path.name) or is_single_task(path)
+
+
+def is_single_task(path: Path) -> bool:
+    """Tell whether a file is one task of a corpus of files."""
+    return is_repo_task(path) or is_harbor_task(path)
 
 
 def corpus_files(folder: Path) -> list[Path]:
-    """Return the corpus files of a corpus's folder, which directly holds one, or the folder `tasks`, in their order."""
-    files = [*folder.glob("*"), *folder.glob("tasks/*/*/*")]
+    """Return the corpus files of a corpus's folder in their order, those of tasks that have a file each, too."""
+    files = [*folder.glob("*"), *folder.glob("tasks/*/*/*"), *folder.glob(f"*/{harbor.TASK_FILE}")]
     return sorted(path for path in files if path.is_file() and is_corpus_file(path))
 
 
 def corpus_name(path: Path) -> str:
     """Return the corpus name of a file: its folder's for `tasks.txt` and `prompts.jsonl`, else the file's own.
 
-    A task on a repository belongs to its set.
+    A task on a repository belongs to its set, a Harbor task to the folder around its own.
     """
+    if is_harbor_task(path):
+        return path.absolute().parents[1].name
     if is_repo_task(path):
         return set_of(path)
     if path.name in _FOLDER_CORPORA:
@@ -53,13 +62,13 @@ def corpus_name(path: Path) -> str:
 
 
 def read_corpus(path: Path, *, root: Path) -> tuple[Task, ...]:
-    """Read the tasks of a `.txt` or `.jsonl` corpus in file order, or the one task of a `task_*.yaml`.
+    """Read the tasks of a `.txt` or `.jsonl` corpus in file order, or the one of a `task_*.yaml` or `task.toml`.
 
     A task's `source` names the file relative to `root` when it lies there. Raises CorpusError for the first fault.
     """
     name = _shown(path, root)
-    if is_repo_task(path):
-        return (_repo_task(path, name),)
+    if is_single_task(path):
+        return (_single_task(path, name),)
     read = _reader(path, name)
     source = Source(name, _decode(_read_bytes(path, name), name))
     entries = tuple(read(source))
@@ -76,15 +85,20 @@ def read_corpus(path: Path, *, root: Path) -> tuple[Task, ...]:
     )
 
 
-def _repo_task(path: Path, name: str) -> Task:
-    source = Source(name, "")
-    entry, repo = read_repo_task(path, name)
+def _single_task(path: Path, name: str) -> Task:
+    """Read a file that is one task of a corpus of files."""
+    source, repo, task = Source(name, ""), None, None
+    if is_repo_task(path):
+        entry, repo = read_repo_task(path, name)
+    else:
+        entry, task = read_harbor_task(path, name)
     _check_texts(source, entry)
     (task_id,) = assign_ids([(entry.id, entry.prompts[0])])
-    return _task(entry, task_id, corpus_name(path), index_of(path), source, repo)
+    index = index_of(path) if repo else harbor.index_of(path)
+    return replace(_task(entry, task_id, corpus_name(path), index, source), repo=repo, harbor=task)
 
 
-def _task(entry: Entry, task_id: str, corpus: str, index: int, source: Source, repo: RepoTask | None = None) -> Task:
+def _task(entry: Entry, task_id: str, corpus: str, index: int, source: Source) -> Task:
     return Task(
         id=task_id,
         prompts=entry.prompts,
@@ -95,7 +109,6 @@ def _task(entry: Entry, task_id: str, corpus: str, index: int, source: Source, r
         references=entry.references,
         metadata=entry.metadata,
         timeout_s=entry.timeout_s,
-        repo=repo,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_agentcap.corpus.harbortask import HarborTask
 from pytest_agentcap.corpus.repotask import RepoTask
 
 
@@ -15,7 +16,8 @@ class Task:
 
     `prompts` are the scripted turns; the first is the task's prompt. `references` are shell scripts, the n-th for the
     n-th prompt: what a correct agent could run. `index` is 1-based in its corpus; `source` is `file:line`. `repo` is
-    what a task on a repository says of it and of its answer. `corpus_hash` is the SHA-256 of the corpus file.
+    what a task on a repository says of it and of its answer. `harbor` is
+    what a Harbor task folder says of its container and verifier. `corpus_hash` is the SHA-256 of the corpus file.
     """
 
     id: str
@@ -29,6 +31,7 @@ class Task:
     timeout_s: float | None = None
     corpus_hash: str | None = None
     repo: RepoTask | None = None
+    harbor: HarborTask | None = None
 
     @property
     def prompt(self) -> str:

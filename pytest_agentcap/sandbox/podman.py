@@ -76,7 +76,9 @@ class PodmanSandbox:
         state: OwnerState,
         extra_files: Mapping[str, Path] | None = None,
         limits: CopyLimits | None = None,
+        workspace: str = WORKSPACE,
     ) -> None:
+        self._workspace = workspace
         self._agent = agent
         self._image_folder = image_folder
         self._extra_files = extra_files or {}
@@ -101,7 +103,7 @@ class PodmanSandbox:
             client = stack.enter_context(connect(self._uri))
             container = self._create(client, image, name, folder, options)
             stack.callback(_remove, client, container)
-            session = PodmanSession(client, container, options, self._limits, stack.pop_all())
+            session = PodmanSession(client, container, options, self._limits, stack.pop_all(), self._workspace)
         try:
             session.open()
         except BaseException as error:
@@ -159,12 +161,18 @@ class PodmanSession:
     """One container: its first process is the relay, each turn is an exec by the agent's user."""
 
     home = HOME
-    workspace = WORKSPACE
     proxy_origin = f"http://127.0.0.1:{RELAY_PORT}"
 
     def __init__(
-        self, client: PodmanClient, container: str, options: SandboxOptions, limits: CopyLimits, stack: ExitStack
+        self,
+        client: PodmanClient,
+        container: str,
+        options: SandboxOptions,
+        limits: CopyLimits,
+        stack: ExitStack,
+        workspace: str = WORKSPACE,
     ) -> None:
+        self.workspace = workspace
         self.skills = _SKILLS if options.skills else None
         self._client = client
         self._container = container
@@ -198,10 +206,10 @@ class PodmanSession:
         return self._cgroup if sys.platform == "linux" else ""
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        self._files.put(PurePosixPath(WORKSPACE) / path, data, mode)
+        self._files.put(PurePosixPath(self.workspace) / path, data, mode)
 
     def put_tree(self, source: Path, path: str) -> None:
-        self._files.put_tree(source, PurePosixPath(WORKSPACE) / path)
+        self._files.put_tree(source, PurePosixPath(self.workspace) / path)
 
     def run(self, command: Command, tick: Callable[[], None]) -> Completed:
         started = time.monotonic()
@@ -213,7 +221,7 @@ class PodmanSession:
         with command.stdout.open("ab", buffering=0) as stdout, command.stderr.open("ab", buffering=0) as stderr:
             before = Counters.read(self._cgroup)
             execution = Execution.start(
-                self._client.api, self._container, argv, command.env, _USER, WORKSPACE, stdout, stderr
+                self._client.api, self._container, argv, command.env, _USER, self.workspace, stdout, stderr
             )
             try:
                 ended = _wait(execution, started + command.timeout_s, tick, self._disk)
@@ -250,7 +258,7 @@ class PodmanSession:
         self._kill()
 
     def copy_out(self, path: str, into: Path) -> Sequence[str]:
-        return self._files.copy_out(PurePosixPath(WORKSPACE) / path, into, self._limits)
+        return self._files.copy_out(PurePosixPath(self.workspace) / path, into, self._limits)
 
     def close(self) -> None:
         self._stack.close()

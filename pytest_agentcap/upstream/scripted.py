@@ -20,6 +20,8 @@ from pytest_agentcap.upstream.exchange import Answer, BadRequest, Request
 from pytest_agentcap.upstream.script import Script, next_answer, scripts_of
 from pytest_agentcap.upstream.serving import ServerThread
 
+NOP = "nop"
+
 _Endpoint = Callable[[HttpRequest], Awaitable[Response]]
 
 
@@ -35,7 +37,8 @@ class WireApi(Protocol):
 class ScriptedModel:
     """Serve chat completions, responses, messages and Gemini's API from the references of learned tasks.
 
-    Every answer depends on nothing but its request and the tasks known at that time. Use `start`, or `with`.
+    Every answer depends on nothing but its request and the tasks known at that time. Use `start`, or `with`. Under the
+    model id `nop` it knows no reference, and so does nothing.
     """
 
     def __init__(self, model_id: str = "scripted") -> None:
@@ -61,7 +64,8 @@ class ScriptedModel:
     def learn(self, task: Task) -> None:
         """Know a task's prompts and references from now on; each `learn` is undone by one `forget`."""
         with self._learning:
-            self._known = (*self._known, (task, scripts_of(task)))
+            told = replace(task, references=()) if self._model_id == NOP else task
+            self._known = (*self._known, (task, scripts_of(told)))
 
     def forget(self, task: Task) -> None:
         """Undo one `learn` of a task.

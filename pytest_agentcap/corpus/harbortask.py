@@ -1,0 +1,19 @@
+"""What a Harbor task folder says beside its instruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class HarborTask:
+    """Hold what a task folder says of its container and its verifier; sizes as `512m`, times in seconds."""
+
+    folder: Path
+    verifier_timeout_s: float
+    verifier_env: dict[str, str] = field(default_factory=dict)
+    cpus: float | None = None
+    memory: str | None = None
+    storage: str | None = None
+    allow_internet: bool = True

@@ -1,0 +1,150 @@
+"""Containers of a task that brings its own image: the task's Dockerfile, and the agent's layer on top of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_agentcap.corpus.harbortask import HarborTask
+from pytest_agentcap.runs.names import safe_name
+from pytest_agentcap.sandbox.base import Doorway, Sandbox, SandboxError, SandboxOptions, SandboxSession
+from pytest_agentcap.sandbox.images import (
+    BASE,
+    CONTAINERFILE,
+    base_folder,
+    content_hash,
+    ensure_image,
+    image_name,
+    stands_on_base,
+)
+from pytest_agentcap.sandbox.podman import WORKSPACE, PodmanSandbox
+from pytest_agentcap.sandbox.reaper import OwnerState
+from pytest_agentcap.sandbox.service import connect, explained
+
+VERIFIER_LOGS = "/logs/verifier"
+TESTS = "/tests"
+
+_FROM = re.compile(r"^FROM\s+\S+(.*)$", re.MULTILINE)
+# What the layer that agents share has, for an image of Debian's kind that somebody else made.
+_SHARED_LAYER = """FROM {task}
+# {digest}
+USER root
+ENV DEBIAN_FRONTEND=noninteractive
+RUN apt-get update \\
+    && apt-get install -y --no-install-recommends ca-certificates curl git procps python3 python3-venv ripgrep socat \\
+    && rm -rf /var/lib/apt/lists/* \\
+    && (id agent >/dev/null 2>&1 || useradd --create-home --non-unique --uid 1000 --shell /bin/bash agent)
+COPY --from={base} /opt/node /opt/node
+ENV PATH=/opt/agent/bin:/opt/node/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+"""
+_TASK_LAYER = """
+USER root
+RUN mkdir -p {workdir} {logs} {tests} && chown -R agent:agent {workdir} {logs} {tests}
+WORKDIR {workdir}
+USER agent
+"""
+
+
+class TaskSandbox:
+    """Start an agent in a task's own image; its limits are the task's where that has some."""
+
+    def __init__(self, task: HarborTask, agent: str, agent_folder: Path, uri: str, state: OwnerState) -> None:
+        self._task = task
+        self._agent = agent
+        self._agent_folder = agent_folder
+        self._uri = uri
+        self._state = state
+        self._ready: PodmanSandbox | None = None
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        self._prepared(progress)
+
+    def start(self, name: str, doorway: Doorway, options: SandboxOptions) -> SandboxSession:
+        return self._prepared(lambda _line: None).start(name, doorway, self.limited(options))
+
+    def limited(self, options: SandboxOptions) -> SandboxOptions:
+        """Return options with the task's limits; a task that allows no internet has none, whatever they say."""
+        task = self._task
+        return replace(
+            options,
+            cpus=task.cpus or options.cpus,
+            memory=_size(task.memory) or options.memory,
+            disk=_size(task.storage) or options.disk,
+            network=options.network if task.allow_internet else "model",
+        )
+
+    def _prepared(self, progress: Callable[[str], None]) -> PodmanSandbox:
+        if self._ready is None:
+            self._ready = self._build(progress)
+        return self._ready
+
+    def _build(self, progress: Callable[[str], None]) -> PodmanSandbox:
+        with tempfile.TemporaryDirectory(prefix="task-", dir=self._state.folder) as scratch:
+            folder = _task_context(self._task.folder / "environment", Path(scratch, "task"))
+            # Tasks of the same name in other places must not take each other's images.
+            name = f"task-{safe_name(self._task.folder.name).lower()[:40]}-{content_hash(folder, {})[:8]}"
+            ensure_image(name, folder, {}, self._uri, self._state, progress)
+            below, digest = name, content_hash(folder, {})
+            if not stands_on_base(folder):
+                below, digest = f"{name}-base", self._shared_layer(name, digest, Path(scratch, "base"), progress)
+        workdir = self._workdir(image_name(name))
+        layer = self._state.folder / f"w{os.getpid()}-{name}-{self._agent}"
+        _agent_context(self._agent_folder, layer, below, digest, workdir)
+        sandbox = PodmanSandbox(f"{name}-{self._agent}", layer, self._uri, self._state, workspace=workdir)
+        sandbox.prepare(progress)
+        return sandbox
+
+    def _shared_layer(self, name: str, digest: str, folder: Path, progress: Callable[[str], None]) -> str:
+        ensure_image(BASE, base_folder(), {}, self._uri, self._state, progress)
+        folder.mkdir()
+        text = _SHARED_LAYER.format(task=image_name(name), digest=digest, base=image_name(BASE))
+        (folder / CONTAINERFILE).write_text(text, encoding="utf-8")
+        ensure_image(f"{name}-base", folder, {}, self._uri, self._state, progress)
+        return content_hash(folder, {})
+
+    def _workdir(self, image: str) -> str:
+        with explained(f"podman cannot look for {image}"), connect(self._uri) as client:
+            told = client.images.get(image).attrs.get("Config", {}).get("WorkingDir") or ""
+        return WORKSPACE if told in ("", "/") else str(told)
+
+
+def task_sandbox(
+    task: HarborTask, kind: str, agent: str, agent_folder: Path, uri: str | None, state: OwnerState
+) -> Sandbox:
+    """Return the sandbox of a task that brings its own image. Raises SandboxError where there are no containers."""
+    if kind != "podman":
+        raise SandboxError(f"{task.folder.name} brings its own image: use --sandbox podman")
+    assert uri is not None, "the controller starts podman's service before any session"
+    part = re.sub(r"[^a-z0-9]+", "-", agent.lower()).strip("-") or "agent"
+    return TaskSandbox(task, part, agent_folder, uri, state)
+
+
+def _task_context(environment: Path, folder: Path) -> Path:
+    shutil.copytree(environment, folder)
+    (folder / "Dockerfile").rename(folder / CONTAINERFILE)
+    return folder
+
+
+def _agent_context(source: Path, folder: Path, below: str, digest: str, workdir: str) -> None:
+    """Write what the agent's layer is built from: its own Containerfile, on the task's image instead of the base."""
+    text = (source / CONTAINERFILE).read_text("utf-8")
+    *_, last = _FROM.finditer(text)
+    text = f"{text[: last.start()]}FROM {image_name(below)}{last[1]}\n# {digest}\nUSER root{text[last.end() :]}"
+    text += _TASK_LAYER.format(workdir=workdir, logs=VERIFIER_LOGS, tests=TESTS)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        made = Path(scratch, "layer")
+        shutil.copytree(source, made)
+        (made / CONTAINERFILE).write_text(text, encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        made.rename(folder)
+
+
+def _size(text: str | None) -> str | None:
+    """Return a size as podman's options spell it: Harbor writes `4G`, Kubernetes' `Gi` is the same here."""
+    return text.lower().removesuffix("i") if text else None
