@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from pytest_agentcap.commands.base import Commands
@@ -54,6 +55,8 @@ def _serve(html: bytes, port: int, told: str) -> None:
 
     server = PageServer(html, port)
     write(f"{told}\n{server.url}\nserved to this machine alone until Ctrl-C")
+    # Whoever reads the address from a pipe waits for it.
+    sys.stdout.flush()
     try:
         server.serve()
     except KeyboardInterrupt:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import signal
 import stat
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -48,6 +51,18 @@ def test_what_cannot_be_read_is_told_and_the_rest_written(run, capsys):
 def test_what_cannot_be_shown_is_one_line(run, capsys, arguments, told):
     assert main(["view", *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_address_is_told_at_once_and_an_interrupt_ends_the_service(run):
+    program = "import sys; from pytest_agentcap.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "view", run.id, "--serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        serving.stdout.readline()
+        with urllib.request.urlopen(serving.stdout.readline().strip()) as answer:
+            assert b"<title>pi-local-1</title>" in answer.read()
+        serving.send_signal(signal.SIGINT)
+    assert serving.returncode == 0
 
 
 def test_the_page_is_served_to_whoever_has_its_address():
