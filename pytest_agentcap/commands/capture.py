@@ -43,9 +43,10 @@ def add(commands: Commands) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.analysis.regrade import open_grading
+    from pytest_agentcap.judging import judge_of_environment
 
     prompts = read_corpus(args)
-    with open_grading(args.grader):
+    with open_grading(args.grader, judge_of_environment()):
         # Told before anything is run: those that cannot be used.
         schema = schema_file(args.schema)
     expected = len(prompts) * (args.k or 1)

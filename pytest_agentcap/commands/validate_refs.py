@@ -97,7 +97,7 @@ def _results_of_pytest(args: argparse.Namespace, folder: Path, *more: str) -> di
     from pytest_agentcap.runs.order import results_by_session
 
     words = [args.prompts, "-p", "agentcap", "--agent=loop", "--upstream=scripted", f"--sandbox={args.sandbox}", "-q"]
-    graders = [f"--grader={Path(grader).absolute()}" for grader in args.grader]
+    graders = [f"--grader={grader}" for grader in args.grader]
     environment = {**os.environ, "AGENTCAP_WORKSPACE": str(folder)}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words, *graders, *more], env=environment, stdout=subprocess.PIPE, text=True

@@ -182,3 +182,20 @@ def test_references_are_acted_out(write_rows, capsys):
     makes, not_made = read("v.jsonl")
     assert (makes["passes"], makes["run"]["verdict"]) == (True, "passed")
     assert (not_made["passes"], not_made["run"]["verdict"]) == (False, "failed")
+
+
+def test_built_in_graders_judge_finished_results_too(rows, capsys):
+    assert main(["extract", rows, "-s", "schema.json", "-o", "extracted.jsonl"]) == 0
+    assert main(["grade", "extracted.jsonl", "-g", "contains", "-g", "regex:^yes", "-o", "g.jsonl"]) == 0
+    told = read("g.jsonl")
+    assert [(each["name"], each["pass"]) for each in told[0]["graders"]] == [("contains", True), ("regex", True)]
+    assert main(["grade", "extracted.jsonl", "-g", "command:true", "-o", "c.jsonl"]) == 1
+    assert read("c.jsonl")[0]["reason"].startswith("grader command: there is no workspace to run it in")
+
+
+def test_references_are_acted_out_for_built_in_graders(write_rows):
+    task = {"id": "makes", "input": "make it", "reference": "touch made"}
+    name = write_rows("prompts.jsonl", {**task, "metadata": {"command": "test -f made"}})
+    words = ["-g", "command", "-g", "git-diff:made", "--run", "--sandbox", "host", "-o", "v.jsonl"]
+    assert main(["validate-refs", name, *words]) == 0
+    assert read("v.jsonl")[0]["passes"]
