@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
+import huggingface_hub
 import pytest
+from local_hub import READER, LocalHub, Repo
 
 from pytest_agentcap.conversation.records import CallRecord
 from pytest_agentcap.proxy.wire import Origin
@@ -167,3 +170,23 @@ def test_a_run_without_calls_is_no_recording(run, replayed):
     run.captures.mkdir(parents=True)
     with pytest.raises(RecordingError, match="it holds no call"):
         replayed(run.path)
+
+
+def test_a_dataset_on_the_hub_replays(buy, run, replayed, tmp_path, monkeypatch):
+    class Filled(LocalHub):
+        def add(self, name: str, content: bytes) -> None:
+            self._put("org/shop-captures", {name: self._keep(content)})
+
+    write_parquet(run)
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf-home"))
+    with Filled(tmp_path / "state").serving() as hub:
+        hub.repos["org/shop-captures"] = Repo(private=True)
+        hub.add("data/train-1.parquet", run.parquet.read_bytes())
+        # HF_ENDPOINT counts at the first import only, which may be long past.
+        files = partial(huggingface_hub.HfFileSystem, endpoint=hub.url, token=READER, skip_instance_cache=True)
+        monkeypatch.setattr("huggingface_hub.HfFileSystem", files)
+        replaying = replayed("hf://datasets/org/shop-captures")
+        assert [ask(replaying, record) for record in buy.records] == [record.rid for record in buy.records]
+        with pytest.raises(RecordingError, match="replay:hf://datasets/org/none: "):
+            replayed("hf://datasets/org/none")
