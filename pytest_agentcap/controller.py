@@ -19,6 +19,7 @@ from msgspec import to_builtins
 from pytest_agentcap import __version__
 from pytest_agentcap.agents.find import chosen_agent
 from pytest_agentcap.agents.spec import AgentSpec
+from pytest_agentcap.budget import ledger_of, used_before
 from pytest_agentcap.credentials import Key, keys_of, known_secrets, secret_values
 from pytest_agentcap.distributed import Assignment, run_key
 from pytest_agentcap.joining import (
@@ -130,6 +131,9 @@ class Controller:
             check_sandboxes(self.settings, self.agents, uri, self.state, say)
             opened = self._open_runs()
             self._open_results(opened)
+            for run in opened.values():
+                if ledger := ledger_of(self.state.folder, run, self.settings.run_limits):
+                    ledger.open(used_before(run))
             runs = {key: str(run.path) for key, run in opened.items()}
         except (PreflightError, SandboxError, JoinError, OSError, ValueError) as error:
             lines = [str(error), *self._missing(error)]

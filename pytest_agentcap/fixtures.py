@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_agentcap.followup.base import Drafter, Followup
     from pytest_agentcap.grading.base import Grader
     from pytest_agentcap.plan import SessionPlan
+    from pytest_agentcap.proxy.ratelimit import RateLimit
     from pytest_agentcap.proxy.server import CaptureProxy
     from pytest_agentcap.replay.form import Rules
     from pytest_agentcap.replay.replay import Replay, ReplayFor
@@ -53,6 +55,7 @@ class Capturing:
     pairs: PairWriter
     stack: ExitStack
     secrets: tuple[str, ...]
+    state: Path
     proxies: dict[tuple[str, Key | None], CaptureProxy] = field(default_factory=dict)
     model: ScriptedModel | None = None
     replays: dict[str, Replay] = field(default_factory=dict)
@@ -80,6 +83,15 @@ class Capturing:
             self.model = self.stack.enter_context(ScriptedModel.start(target.id))
         return self.model if target.upstream == SCRIPTED else None
 
+    def _rate_limit(self, target: ModelTarget, key: Key | None) -> RateLimit:
+        """Return what all workers share of an upstream and a key."""
+        from pytest_agentcap.proxy.ratelimit import RateLimit
+
+        name = hashlib.sha256(f"{target.upstream}\n{key.value if key else ''}".encode()).hexdigest()[:16]
+        limit = RateLimit(self.state / f"upstream-{name}", self.settings.upstream_concurrency)
+        self.stack.callback(limit.close)
+        return limit
+
     def proxy(self, target: ModelTarget) -> CaptureProxy:
         from pytest_agentcap.credentials import key_of
         from pytest_agentcap.proxy.apis import Upstream
@@ -95,7 +107,7 @@ class Capturing:
             if replay:
                 proxy = CaptureProxy(upstream, recorded_as=target.upstream, transport=replay.transport)
             else:
-                proxy = CaptureProxy(upstream, recorded_as=target.upstream)
+                proxy = CaptureProxy(upstream, target.upstream, limit=self._rate_limit(target, key))
             self.stack.callback(proxy.close)
             self.proxies[target.upstream, key] = proxy
         return self.proxies[target.upstream, key]
@@ -207,7 +219,7 @@ def _capturing(pytestconfig: pytest.Config) -> Iterator[Capturing]:
     with ExitStack() as stack:
         pairs = PairWriter(secrets)
         stack.callback(pairs.close)
-        yield Capturing(settings, pairs, stack, secrets)
+        yield Capturing(settings, pairs, stack, secrets, pytestconfig.stash[ASSIGNMENT].state.folder)
 
 
 @pytest.fixture(scope="session")
@@ -261,6 +273,7 @@ def agent_session(
     tmp_path: Path,
 ) -> Iterator[AgentSession]:
     """A session of the agent in a fresh home and workspace; it is ended and removed whatever the test does."""
+    from pytest_agentcap.budget import Budget, ledger_of
     from pytest_agentcap.live import LiveStatus
     from pytest_agentcap.plan import SessionPlan, Surroundings
     from pytest_agentcap.results_file import keep_row
@@ -289,6 +302,9 @@ def agent_session(
         grader_hashes=_grader_hashes(grader, state, request),
         bypass=settings.bypass,
     )
+    ledger = ledger_of(state.folder, capture_run, settings.run_limits)
+    if ledger and (exhausted := ledger.exhausted()):
+        pytest.skip(f"not started: {exhausted}")
     live = LiveStatus(state.folder)
     scripted = _capturing.scripted(_target)
     if task.harbor:
@@ -304,6 +320,7 @@ def agent_session(
         around = replace(around, sandbox=home, earlier=home.earlier)
     around.debug, around.state = _debug(config), state.folder
     around.replay = _replay_for(plan, _capturing.replay(_target), replay_rules)
+    around.budget = Budget(settings.limits, ledger, settings.prices, capture_run.captures, model)
     try:
         session = AgentSession(plan.claimed(), around)
     except OSError as error:

@@ -9,13 +9,17 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
 
+from pytest_agentcap.limits import Limits
 from pytest_agentcap.replay.settings import PACES, ReplaySettings, recorded_model, replayed_source
 from pytest_agentcap.sharding import Shard, ShardError, shard_text
+
+if TYPE_CHECKING:
+    from pytest_agentcap.prices import Prices
 
 SCRIPTED = "scripted"
 REPLAY_MODES = ("strict", "fallthrough", "prefix")
@@ -44,6 +48,16 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return seconds
+
+
+def _dollars(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not 0 < amount < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of dollars above 0")
+    return amount
 
 
 def _processors(text: str) -> float:
@@ -265,6 +279,14 @@ OPTIONS = (
     Option("resume", "go on with this run: run what does not stand in it", metavar="RUN", repeatable=True),
     Option("force", "let --into and --resume add to a run that was made with something else", flag=True),
     Option("retry-infra", "how often a session that the infrastructure broke is tried again (default 0)", _count, "N"),
+    Option("max-calls", "model calls of one session", _count, "N"),
+    Option("max-tokens", "tokens of one session, in and out", _count, "N"),
+    Option("max-cost", "US dollars of one session, by --prices", _dollars, "USD"),
+    Option("run-max-calls", "model calls of a run, over all workers", _count, "N"),
+    Option("run-max-tokens", "tokens of a run, in and out", _count, "N"),
+    Option("run-max-cost", "US dollars of a run, by --prices", _dollars, "USD"),
+    Option("prices", "a file of what models cost", metavar="FILE"),
+    Option("upstream-concurrency", "calls that an upstream gets at once, over all workers", _count, "N"),
     Option("push", "publish captures and traces at the end of the session", _destination, "OWNER/BASE"),
     Option("public", "make new repositories of --push public (default: private)", flag=True),
     Option("license", "the licence of datasets that --push makes", metavar="ID"),
@@ -342,6 +364,10 @@ class Settings:
     resume: tuple[str, ...]
     force: bool
     retry_infra: int
+    limits: Limits
+    run_limits: Limits
+    prices: Prices | None
+    upstream_concurrency: int | None
     push: str | None
     public: bool
     license_id: str | None
@@ -418,6 +444,10 @@ class Settings:
             resume=tuple(dict.fromkeys(given["resume"] or ())),
             force=bool(given["force"]),
             retry_infra=given["retry-infra"] or 0,
+            limits=_limits(given, ""),
+            run_limits=_limits(given, "run-"),
+            prices=_prices(given),
+            upstream_concurrency=given["upstream-concurrency"],
             push=given["push"],
             public=bool(given["public"]),
             license_id=given["license"],
@@ -459,6 +489,25 @@ def _replay_settings(given: dict[str, Any], targets: tuple[ModelTarget, ...]) ->
         return ReplaySettings.of(given, any(replayed_source(target.upstream) for target in targets))
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _limits(given: dict[str, Any], prefix: str) -> Limits:
+    calls, tokens, cost = (given[f"{prefix}max-{name}"] for name in ("calls", "tokens", "cost"))
+    return Limits(calls, tokens, cost, f"--{prefix}")
+
+
+def _prices(given: dict[str, Any]) -> Prices | None:
+    if given["prices"] is None:
+        for name in ("max-cost", "run-max-cost"):
+            if given[name]:
+                raise pytest.UsageError(f"--{name} needs to know what models cost: pass --prices FILE")
+        return None
+    from pytest_agentcap.prices import Prices, PricesError
+
+    try:
+        return Prices.read(Path(given["prices"]))
+    except PricesError as error:
+        raise pytest.UsageError(f"--prices {error}") from error
 
 
 def _listed_targets(given: dict[str, Any]) -> tuple[ModelTarget, ...]:

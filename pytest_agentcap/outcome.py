@@ -29,7 +29,7 @@ _SHOWN_CALLS = 40
 class Turn:
     """Tell how one turn went; `returncode` is None when it was killed, at its deadline or for its use of the disk.
 
-    `limit` says which limit of the sandbox was reached in it.
+    `limit` says which limit of the sandbox was reached in it, `waited_s` for how long calls of it were held back.
     """
 
     number: int
@@ -40,6 +40,7 @@ class Turn:
     duration_s: float
     stderr: str
     limit: str | None = None
+    waited_s: float = 0.0
 
     @property
     def was_killed(self) -> bool:
@@ -103,14 +104,18 @@ def judge(
     graded: Graded,
     *,
     bypass: bool = False,
+    used_up: str | None = None,
 ) -> tuple[str, str | None]:
     """Return the verdict and its reason.
 
     What the infrastructure broke is never the agent's failure: a turn that failed while the upstream did, or a session
-    without one answered call, is `infra`. An agent that may `bypass` the proxy needs no call.
+    without one answered call, is `infra`. So is a turn that ran out of time and had waited for most of it. `used_up`
+    says which limit has had a call refused. An agent that may `bypass` the proxy needs no call.
     """
     if infra:
         return "infra", infra
+    if used_up:
+        return "limit", used_up
     last = turns[-1] if turns else None
     if last is not None and (last.timed_out or last.returncode != 0):
         broken = None if last.was_killed else _breakdown(calls[-1:])
@@ -118,6 +123,9 @@ def judge(
             return "infra", broken
         if last.limit and not last.timed_out:
             return "limit", f"turn {last.number}: {last.limit}"
+        if last.timed_out and last.waited_s > last.duration_s / 2:
+            waited = f"{last.waited_s:.0f} of its {last.duration_s:.0f} s"
+            return "infra", f"turn {last.number} ran out of time: calls were held back for {waited}"
         if last.timed_out:
             return "agent_timeout", f"turn {last.number} was ended after {last.duration_s:.0f} s"
         return "agent_error", f"turn {last.number} ended with exit code {last.returncode}{_last_words(last.stderr)}"

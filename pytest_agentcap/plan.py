@@ -18,6 +18,7 @@ from pytest_agentcap.sandbox.base import Sandbox, SandboxOptions
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec
+    from pytest_agentcap.budget import Budget
     from pytest_agentcap.debug import Debug
     from pytest_agentcap.followup.base import Drafter, Followup
     from pytest_agentcap.options import Settings
@@ -136,3 +137,4 @@ class Surroundings:
     bench: Sandbox | None = None
     replay: ReplayFor | None = None
     state: Path | None = None
+    budget: Budget | None = None

@@ -41,11 +41,21 @@ def header(controller: Controller, taken: Sequence[str]) -> list[str]:
         lines.append(f"agentcap: sandbox host: agents run on this machine, {home}, with no isolation")
     else:
         lines.append(f"agentcap: sandbox podman, network {settings.network} ({_reach(settings.network)})")
-    lines += controller.told
+    lines += _unpriced(settings) + controller.told
     if taken:
         names = ", ".join(f"{name} (use --agentcap-{name[2:]})" for name in taken)
         lines.append(f"agentcap: taken by another plugin or a conftest.py: {names}")
     return lines
+
+
+def _unpriced(settings: Settings) -> list[str]:
+    if settings.prices is None:
+        return []
+    unknown = [model for model in settings.models if settings.prices.find(model) is None]
+    return [
+        f"agentcap: WARNING: --prices has no {model}: its cost is unknown, and no limit of cost holds it"
+        for model in unknown
+    ]
 
 
 def _where(settings: Settings, upstream: str) -> str:
@@ -115,8 +125,11 @@ def describe(report: pytest.TestReport, session: AgentSession, failure: BaseExce
 
 
 def summary_table(finished: Sequence[FinishedRun]) -> list[str]:
-    """Return the table of runs: agent, model, tasks, calls, tokens, verdicts."""
-    rows = [("agent", "model", "tasks", "sessions", "calls", "tokens in", "tokens out", "verdicts")]
+    """Return the table of runs: agent, model, tasks, calls, tokens, verdicts; cost and waiting where there was some."""
+    counted = [result for done in finished for result in last_attempts(done.results)]
+    more = {"cost": _cost} if any(result.get("cost_usd") is not None for result in counted) else {}
+    more |= {"waited": _waited} if any(result.get("waited_s") for result in counted) else {}
+    rows = [("agent", "model", "tasks", "sessions", "calls", "tokens in", "tokens out", *more, "verdicts")]
     for done in finished:
         results = last_attempts(done.results)
         if not results:
@@ -133,11 +146,12 @@ def summary_table(finished: Sequence[FinishedRun]) -> list[str]:
                 str(sum(_own_calls(result) for result in results)),
                 _sum(results, "prompt_tokens"),
                 _sum(results, "completion_tokens"),
+                *(shown(results) for shown in more.values()),
                 ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items(), key=_by_count)),
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    numeric = range(2, 7)
+    numeric = range(2, len(rows[0]) - 1)
     return [
         "  ".join(
             cell.rjust(width) if column in numeric else cell.ljust(width)
@@ -250,6 +264,15 @@ def _shown(path: Path) -> str:
 def _sum(results: Sequence[Mapping[str, Any]], key: str) -> str:
     counted = [result[key] for result in results if result[key] is not None]
     return str(sum(counted)) if counted else "-"
+
+
+def _cost(results: Sequence[Mapping[str, Any]]) -> str:
+    known = [result["cost_usd"] for result in results if result.get("cost_usd") is not None]
+    return "-" if not known else f"${sum(known):.4f}" + (" + unknown" if len(known) < len(results) else "")
+
+
+def _waited(results: Sequence[Mapping[str, Any]]) -> str:
+    return f"{sum(result.get('waited_s') or 0 for result in results):.1f} s"
 
 
 def _by_count(entry: tuple[str, int]) -> tuple[int, str]:

@@ -16,6 +16,7 @@ from pytest_agentcap.agents.driver import Scene, driver_of
 from pytest_agentcap.agents.left import export_trace, keep_trace
 from pytest_agentcap.agents.templates import Variables
 from pytest_agentcap.assessment import Evidence, assess, assessment_in, conversation_of, expected_by
+from pytest_agentcap.budget import Budget
 from pytest_agentcap.command_limit import CommandWatch
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.faults import UpstreamWatch
@@ -26,6 +27,7 @@ from pytest_agentcap.grading.base import GraderError, GraderInput
 from pytest_agentcap.grading.bench import SandboxBench
 from pytest_agentcap.grading.combine import Graded, run_graders
 from pytest_agentcap.grading.truth import Truth
+from pytest_agentcap.limits import Limits
 from pytest_agentcap.outcome import Outcome, Turn, judge
 from pytest_agentcap.plan import SessionPlan, Surroundings
 from pytest_agentcap.provision import provide
@@ -74,6 +76,7 @@ class AgentSession:
         self._patch: Patch | None = None
         self._tally = UNCOUNTED
         self._monitor: Monitor | None = None
+        self._budget = around.budget or Budget(Limits(), None, None, plan.run.captures, plan.model)
         self._telemetry: dict[str, Any] | None = None
         self._replay: SessionReplay | None = None
         self._truth: Truth | None = None
@@ -123,8 +126,9 @@ class AgentSession:
         """Return how the session stands now."""
         fault = self._opened.lease.fault or self._opened.lease.halt if self._opened else None
         own = [call for call in self.calls if call.rid not in self._tally.others]
+        broken, spent = self._infra or fault, self._budget.reached
         verdict, reason = judge(
-            self._turns, own, self._infra or fault, self._abort, self._graded, bypass=self.plan.bypass
+            self._turns, own, broken, self._abort, self._graded, bypass=self.plan.bypass, used_up=spent
         )
         if verdict == "no_calls" and self._forwarded():
             reason = f"{reason}; not recorded: {', '.join(self._forwarded())}"
@@ -172,6 +176,8 @@ class AgentSession:
                 self._infra = self._infra or f"captures cannot be written: {error}"
             self._tally = Tally.of(self.plan.run, [call.rid for call in self.calls], self.plan.model)
             self._notes += [self._tally.note] if self._tally.note else []
+            self._budget.finish()
+            self._notes += self._budget.notes
             self._telemetry = plain_telemetry(self._measured(self._ended))
 
     def _measured(self, ended: float) -> SessionTelemetry:
@@ -198,6 +204,7 @@ class AgentSession:
         around.sandbox.prepare(lambda line: None)
         journal = plan.run.journal(plan.claim.session)
         lease = around.proxy.grant(journal, plan.head())
+        self._budget.watch(lease)
         around.pairs.follow(journal, plan.run.captures)
         try:
             self._replay = around.replay.open(lease) if around.replay else None
@@ -212,7 +219,7 @@ class AgentSession:
         scene = Scene(plan.agent, plan.model, place, lease.token, around.scratch, around.earlier)
         most = plan.task.repo.max_commands if plan.task.repo else None
         commands = CommandWatch(lease, plan.run.captures, most) if most else None
-        self._opened = Stage(plan, around, box, lease, watch, driver_of(scene), commands)
+        self._opened = Stage(plan, around, box, lease, watch, driver_of(scene), self._budget, commands)
         if around.state:
             self._monitor = Monitor.start(box.processes, around.state, lease)
         self._baseline = provide(plan, box, lease.token, self._around.scratch)
@@ -265,7 +272,7 @@ class AgentSession:
         """Tell whether there can be another turn; why not is in the abort reason, by agentcap's names."""
         if self._turns:
             self._abort = self._abort or self._stage.driver.hindrance(self._session_id)
-        return self._abort is None
+        return self._abort is None and self._budget.reached is None
 
     @property
     def _stage(self) -> Stage:
@@ -393,7 +400,7 @@ class AgentSession:
             abort_reason=self._abort,
             session_id=self._session_id,
             turns=tuple(
-                TurnResult(t.number, t.prompt, t.returncode, t.duration_s, t.timed_out, t.reply, t.limit)
+                TurnResult(t.number, t.prompt, t.returncode, t.duration_s, t.timed_out, t.reply, t.limit, t.waited_s)
                 for t in self._turns
             ),
             calls=len(self.calls),
@@ -403,6 +410,9 @@ class AgentSession:
             request_ids=tuple(call.rid for call in self.calls),
             graders=tuple(asdict(each) for each in self._graded.results),
             assessment=assessment_in(self._graded.results),
+            cost_usd=self._budget.cost_usd if self._ended else None,
+            waited_s=round(self._opened.lease.waiting.total_s, 3) if self._opened else 0.0,
+            run_limit=self._budget.run_limit,
             patch=str(plan.run.patch(plan.claim.session).relative_to(plan.run.path)) if self._patch else None,
             changed_files=self._patch.files if self._patch else None,
             telemetry=self._telemetry,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_agentcap.agents.driver import Driver
 from pytest_agentcap.agents.steps import write_arrivals, write_steps
+from pytest_agentcap.budget import Budget, LimitReached
 from pytest_agentcap.command_limit import CommandLimit, CommandWatch
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.faults import UpstreamFault, UpstreamWatch
@@ -34,6 +35,7 @@ class Stage:
     lease: Lease
     watch: UpstreamWatch
     driver: Driver
+    budget: Budget
     commands: CommandWatch | None = None
 
     @property
@@ -69,6 +71,7 @@ def run_turn(
     command, session_id = stage.driver.prepare(prompt, number, session_id)
     stdout, stderr = run.output(name, number, "out"), run.output(name, number, "err")
     command = replace(command, stdout=stdout, stderr=stderr, timeout_s=timeout_s)
+    waited_s = stage.lease.waiting.total_s
     try:
         completed, fault = _run(stage, command, prompt, number, tick)
     except SandboxError:
@@ -88,6 +91,7 @@ def run_turn(
         round(completed.duration_s, 3),
         err,
         completed.limit,
+        round(stage.lease.waiting.total_s - waited_s, 3),
     )
     return EndedTurn(turn, answer.session_id, fault)
 
@@ -105,6 +109,7 @@ def _run(
         stage.watch.check()
         if stage.commands:
             stage.commands.check()
+        stage.budget.check()
         check_output(stage.plan.options.disk, command.stdout, command.stderr)
 
     started = time.monotonic()
@@ -117,6 +122,8 @@ def _run(
     except UpstreamFault as error:
         completed = Completed(None, False, time.monotonic() - started)
         fault = f"turn {number} was ended: {error}"
+    except LimitReached:
+        completed, fault = Completed(None, False, time.monotonic() - started), None
     if shown:
         shown.end(completed)
     return completed, fault

@@ -58,6 +58,21 @@ def grade(passed: bool, reasoning: str | None = None) -> GraderResult:
         ([turn(1)], [call(200, "upstream_reset")], {}, ("infra", "the upstream failed: upstream reset")),
         ([turn(1)], [call(200, "client_gone")], {}, ("agent_error", "turn 1 ended with exit code 1")),
         ([turn()], [call()], {"infra": "no space", "graded": Graded((grade(True),))}, ("infra", "no space")),
+        ([turn(1)], [call()], {"used_up": "5 calls"}, ("limit", "5 calls")),
+        ([turn()], [], {"used_up": "5 calls"}, ("limit", "5 calls")),
+        ([turn()], [], {"used_up": "5 calls", "infra": "no space"}, ("infra", "no space")),
+        (
+            [Turn(1, "go", "", None, True, 10.0, "", None, 6.0)],
+            [call()],
+            {},
+            ("infra", "turn 1 ran out of time: calls were held back for 6 of its 10 s"),
+        ),
+        (
+            [Turn(1, "go", "", None, True, 10.0, "", None, 4.0)],
+            [call()],
+            {},
+            ("agent_timeout", "turn 1 was ended after 10 s"),
+        ),
     ],
 )
 def test_verdicts(turns, calls, told, verdict):

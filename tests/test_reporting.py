@@ -51,6 +51,7 @@ def test_what_a_session_shows_and_writes_into_junit(project):
         "model": "scripted",
         "task": "good",
         "trial": "2",
+        "attempt": "1",
         "turns": "2",
         "calls": "2",
         "prompt_tokens": str(good["prompt_tokens"]),
@@ -71,7 +72,8 @@ def finished(tmp_path, **told: object) -> FinishedRun:
     result = {"agent": "pi", "model": "m", "corpus": "c", "task_id": "a", "calls": 2, "verdict": "captured"}
     tokens = {"prompt_tokens": None, "completion_tokens": None}
     done = FinishedRun(RunDirectory(tmp_path))
-    done.results = [{**result, **tokens, **told}, {**result, **tokens}, {**result, **tokens, "verdict": "infra"}]
+    each = ({**told}, {}, {"verdict": "infra"})
+    done.results = [{**result, **tokens, **one, "nodeid": f"n{number}"} for number, one in enumerate(each)]
     return done
 
 
@@ -79,6 +81,18 @@ def test_the_table_counts_tasks_once_and_leaves_untold_tokens_out(tmp_path):
     [head, row] = summary_table([finished(tmp_path, prompt_tokens=5)])
     assert head.split("  ")[0] == "agent"
     assert row.split() == ["pi", "m", "1", "3", "6", "5", "-", "2", "captured,", "1", "infra"]
+
+
+def test_cost_and_waiting_have_columns_where_there_was_some_and_an_unknown_cost_is_told(tmp_path):
+    [head, row] = summary_table([finished(tmp_path, cost_usd=0.25, waited_s=2.5)])
+    assert head.split()[-3:] == ["cost", "waited", "verdicts"]
+    assert "$0.2500 + unknown   2.5 s  2 captured" in row
+
+
+def test_an_earlier_attempt_is_not_counted(tmp_path):
+    done = finished(tmp_path)
+    done.results[2] |= {"nodeid": "n1", "attempt": 2, "verdict": "failed"}
+    assert summary_table([done])[1].split()[3:] == ["2", "4", "-", "-", "1", "captured,", "1", "failed"]
 
 
 def test_an_ended_pytest_run_leaves_the_users_folder_alone_but_for_the_run(project):
@@ -92,6 +106,7 @@ def test_an_ended_pytest_run_leaves_the_users_folder_alone_but_for_the_run(proje
     assert sorted(path.name for path in run.iterdir()) == [
         "captures",
         "captures.parquet",
+        "plan.json",
         "results",
         "run.json",
         "sessions",

@@ -31,11 +31,17 @@ def api_of(method: str, path: str) -> str | None:
 
 
 def error_body(api: str | None, status: int, message: str) -> bytes:
-    """Build an error in the shape that the API's own clients parse."""
+    """Build an error in the shape that the API's own clients parse; 429 says that there is no more to be had."""
+    used_up = status == 429
     if api == "messages":
-        return json.dumps({"type": "error", "error": {"type": "api_error", "message": message}}).encode()
+        kind = "rate_limit_error" if used_up else "api_error"
+        return json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
     if api == "gemini":
-        return json.dumps({"error": {"code": status, "message": message, "status": "UNAVAILABLE"}}).encode()
+        kind = "RESOURCE_EXHAUSTED" if used_up else "UNAVAILABLE"
+        return json.dumps({"error": {"code": status, "message": message, "status": kind}}).encode()
+    if used_up:
+        kind = "insufficient_quota"
+        return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": kind}}).encode()
     return json.dumps({"error": {"message": message, "type": "agentcap_error", "code": status}}).encode()
 
 

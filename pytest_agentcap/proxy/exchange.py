@@ -160,8 +160,8 @@ class Exchange:
         await answer(send, 502, body)
 
 
-async def answer(send: Send, status: int, body: bytes) -> None:
-    """Answer in the upstream's place."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+async def answer(send: Send, status: int, body: bytes, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    """Answer in the upstream's place, with `more` headers than the body needs."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -13,8 +13,12 @@ from pytest_agentcap.proxy.departure import Departure
 from pytest_agentcap.proxy.exchange import Exchange, answer
 from pytest_agentcap.proxy.headers import for_the_upstream, recordable
 from pytest_agentcap.proxy.leases import Call, Lease, Leases
+from pytest_agentcap.proxy.ratelimit import PacedTransport, RateLimit
 from pytest_agentcap.proxy.recording import Recording
 from pytest_agentcap.proxy.wire import Origin, Outgoing, Transport
+
+# Clients of OpenAI and Anthropic try a 429 again unless they are told that it is no use.
+_FINAL = [(b"x-should-retry", b"false")]
 
 
 class ClientGone(Exception):
@@ -24,10 +28,18 @@ class ClientGone(Exception):
 class Forwarder:
     """Forward `/<lease>/<path>` to the upstream, and record what is a call to a model."""
 
-    def __init__(self, upstream: Upstream, leases: Leases, transport: Transport, recorded_as: str) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        leases: Leases,
+        transport: Transport,
+        recorded_as: str,
+        limit: RateLimit | None = None,
+    ) -> None:
         self._upstream = upstream
         self._leases = leases
         self._transport = transport
+        self._limit = limit
         self._recorded_as = recorded_as
         self._running: dict[str, Exchange] = {}
 
@@ -66,6 +78,9 @@ class Forwarder:
             lease.unrecorded[f"{method} {path}"] += 1
             await Exchange(started, api).relay(self._transport, request, Departure.of(scope, receive), send)
             return
+        if lease.allowance is not None and (refusal := lease.allowance.refusal()):
+            await answer(send, 429, error_body(api, 429, f"agentcap: {refusal}"), _FINAL)
+            return
         call = Call(os.urandom(16).hex(), api, lease.turn, lease.next_index(), started_at_ns)
         lease.calls.append(call)
         if lease.on_start is not None:
@@ -88,8 +103,11 @@ class Forwarder:
         exchange = Exchange(started, api, Recording(lease, call, head, body))
         lease.in_flight[call.rid] = lease.journal
         self._running[call.rid] = exchange
+        transport = self._transport
+        if self._limit is not None:
+            transport = PacedTransport(transport, self._limit, lease.waiting, call)
         try:
-            await exchange.relay(self._transport, request, Departure.of(scope, receive), send)
+            await exchange.relay(transport, request, Departure.of(scope, receive), send)
         finally:
             del self._running[call.rid]
             del lease.in_flight[call.rid]

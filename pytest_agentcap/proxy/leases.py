@@ -6,17 +6,21 @@ import hashlib
 import hmac
 import secrets
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableSequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_agentcap.proxy.journal import Journal
 
 
 @dataclass(slots=True)
 class Call:
-    """One model request as the proxy saw it; `status` and `duration_ms` are None while it is in flight."""
+    """One model request as the proxy saw it; `status` and `duration_ms` are None while it is in flight.
+
+    `waited_ms` is the part of its duration in which it was held back, None when it was not.
+    """
 
     rid: str
     api: str
@@ -26,6 +30,33 @@ class Call:
     status: int | None = None
     error: str | None = None
     duration_ms: float | None = None
+    waited_ms: float | None = None
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Count the time in which at least one call of a session was held back; the proxy's thread alone changes it."""
+
+    total_s: float = 0.0
+    _calls: int = 0
+    _since: float = 0.0
+
+    def begin(self) -> None:
+        if not self._calls:
+            self._since = time.monotonic()
+        self._calls += 1
+
+    def end(self) -> None:
+        self._calls -= 1
+        if not self._calls:
+            self.total_s += time.monotonic() - self._since
+
+
+class Allowance(Protocol):
+    """What a session may still use of the upstream."""
+
+    def refusal(self) -> str | None:
+        """Say why a call may not be made; None lets it through, and counts it."""
 
 
 @dataclass(slots=True)
@@ -34,7 +65,8 @@ class Lease:
 
     `unrecorded` counts what was forwarded without being a call to a model, by method and path. `halt` says why no
     further call of this session can be answered, `closed` why none is taken; `gate` is waited for before each call, and
-    may close the lease. `marks` are put into the record of each call.
+    may close the lease. `allowance` is asked before each call; without one there is no limit. `marks` are put into the
+    record of each call.
     """
 
     token: str
@@ -51,6 +83,8 @@ class Lease:
     in_flight: dict[str, Journal] = field(default_factory=dict)
     on_start: Callable[[Call], None] | None = None
     on_end: Callable[[Call], None] | None = None
+    allowance: Allowance | None = None
+    waiting: Waiting = field(default_factory=Waiting)
     _made: int = 0
 
     def next_index(self) -> int:

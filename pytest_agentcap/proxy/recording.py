@@ -78,6 +78,7 @@ class Recording:
             "complete": exchange.error is None,
             "error": exchange.error,
             **({"replayed_from": exchange.replayed_from} if exchange.replayed_from else {}),
+            **({} if call.waited_ms is None else {"waited_ms": call.waited_ms}),
         }
 
     def _lose(self, error: JournalError) -> None:

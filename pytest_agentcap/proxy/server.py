@@ -19,6 +19,7 @@ from pytest_agentcap.proxy.forward import Forwarder
 from pytest_agentcap.proxy.heap import keep_freed_memory
 from pytest_agentcap.proxy.journal import Journal
 from pytest_agentcap.proxy.leases import Lease, Leases, new_token
+from pytest_agentcap.proxy.ratelimit import RateLimit
 from pytest_agentcap.proxy.wire import Transport
 
 _T = TypeVar("_T")
@@ -49,10 +50,12 @@ class CaptureProxy:
         upstream: Upstream,
         recorded_as: str | None = None,
         transport: Callable[[str], Transport] = open_transport,
+        limit: RateLimit | None = None,
     ) -> None:
         """Start the proxy; `recorded_as` stands in captures for the upstream's URL, when that is an embedded server.
 
         `transport` opens what speaks to the upstream's origin; it is called, and used, in the proxy's event loop.
+        `limit` is shared with the proxies of other workers; without one, calls go as they come.
 
         Raises OSError when the certificates that an https upstream is checked against cannot be read.
         """
@@ -61,6 +64,7 @@ class CaptureProxy:
         self.recorded_as = recorded_as or upstream.url
         self.leases = Leases()
         self._open_transport = transport
+        self._limit = limit
         self._ready: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._run, name="agentcap-proxy", daemon=True)
         self._thread.start()
@@ -116,7 +120,7 @@ class CaptureProxy:
     async def _serve(self) -> None:
         transport = self._open_transport(self.upstream.origin)
         self._stopping = asyncio.Event()
-        self._forwarder = Forwarder(self.upstream, self.leases, transport, self.recorded_as)
+        self._forwarder = Forwarder(self.upstream, self.leases, transport, self.recorded_as, self._limit)
         self._ready.set_result(asyncio.get_running_loop())
         await self._stopping.wait()
         await transport.aclose()

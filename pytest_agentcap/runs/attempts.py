@@ -15,8 +15,12 @@ _FORMAT = "agentcap-plan-1"
 
 
 def stands(result: Mapping[str, Any]) -> bool:
-    """Tell whether a session came to an end that is worth keeping: recorded, and not the infrastructure's failure."""
-    return result.get("ended_at") is not None and result.get("verdict") not in (None, "infra")
+    """Tell whether a session came to an end that is worth keeping: recorded, and not the infrastructure's failure.
+
+    A session that a limit of its whole run ended was not tried to its end either.
+    """
+    ended = result.get("ended_at") is not None and result.get("verdict") not in (None, "infra")
+    return ended and not result.get("run_limit")
 
 
 def latest_attempts(results: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

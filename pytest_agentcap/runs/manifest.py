@@ -62,7 +62,7 @@ def _task(result: dict[str, Any]) -> dict[str, Any]:
             {"turn": t["turn"], "returncode": t["returncode"], "duration_s": t["duration_s"]} for t in result["turns"]
         ],
         **{key: result[key] for key in ("session", "corpus", "trial", "attempt", "verdict", "reason", "calls")},
-        **{key: result.get(key) for key in ("nodeid", "ended_at")},
+        **{key: result.get(key) for key in ("nodeid", "ended_at", "run_limit")},
     }
 
 

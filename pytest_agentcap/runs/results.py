@@ -18,7 +18,7 @@ GOOD_VERDICTS = frozenset({"captured", "passed"})
 class TurnResult:
     """Tell what one turn was asked and how it ended; `duration_s` in seconds, `returncode` None when it was killed.
 
-    `limit` says which limit of the sandbox was reached in it.
+    `limit` says which limit of the sandbox was reached in it, `waited_s` for how long calls of it were held back.
     """
 
     turn: int
@@ -28,6 +28,7 @@ class TurnResult:
     timed_out: bool
     reply: str
     limit: str | None = None
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,9 @@ class SessionResult:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     corpus_hash: str | None = None
     grader_hashes: Mapping[str, str] = field(default_factory=dict)
+    cost_usd: float | None = None
+    waited_s: float = 0.0
+    run_limit: bool = False
 
     @property
     def completed_turns(self) -> int:

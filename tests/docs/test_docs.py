@@ -279,7 +279,7 @@ def test_every_field_of_a_manifest_and_of_captures_is_described(project):
     assert set(manifest["tasks"][0]) | set(manifest["tasks"][0]["turns"][0]) <= set(CODE.findall(text))
 
     request, _, response = section("docs/files.md", "## Pair files").partition("`<rid>.response.json`:")
-    odd = {"undecoded", "body_base64", "raw_base64", "replayed_from", "reissued_from"}
+    odd = {"undecoded", "waited_ms", "body_base64", "raw_base64", "replayed_from", "reissued_from"}
     for half, body, text in (("request", "body", request), ("response", "raw", response)):
         described = set(named_in_rows(text)) - odd - ({"body"} - {body})
         path = next(run.glob(f"captures/*.{half}.json"))

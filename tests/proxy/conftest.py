@@ -19,6 +19,7 @@ import pytest
 
 from pytest_agentcap.proxy.apis import Upstream
 from pytest_agentcap.proxy.leases import Lease
+from pytest_agentcap.proxy.ratelimit import RateLimit
 from pytest_agentcap.proxy.server import CaptureProxy
 from pytest_agentcap.runs.captures import Capture
 from pytest_agentcap.runs.pairs import PairMaker
@@ -223,9 +224,9 @@ class Agent:
 class Station:
     """A capture proxy between agents and an upstream, and the folder that it records into."""
 
-    def __init__(self, folder: Path, upstream: Upstream) -> None:
+    def __init__(self, folder: Path, upstream: Upstream, limit: RateLimit | None = None) -> None:
         self.captures = folder
-        self.proxy = CaptureProxy(upstream)
+        self.proxy = CaptureProxy(upstream, limit=limit)
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.address = listener.getsockname()
         self.endpoint = self.proxy.listen(listener)
@@ -263,10 +264,10 @@ def upstream() -> Iterator[RawUpstream]:
 def make_station(tmp_path: Path) -> Iterator[Callable[..., Station]]:
     made: list[Station] = []
 
-    def make(url: str, api_key: str | None = None) -> Station:
+    def make(url: str, api_key: str | None = None, limit: RateLimit | None = None) -> Station:
         folder = tmp_path / f"captures-{len(made)}"
         folder.mkdir()
-        made.append(Station(folder, Upstream(url, api_key)))
+        made.append(Station(folder, Upstream(url, api_key), limit))
         return made[-1]
 
     yield make

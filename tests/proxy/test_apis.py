@@ -139,3 +139,16 @@ def test_an_error_has_the_shape_that_the_apis_clients_parse():
     assert anthropic["type"] == "error"
     assert anthropic["error"]["message"] == 'no "upstream"'
     assert gemini["error"] == {"code": 502, "message": 'no "upstream"', "status": "UNAVAILABLE"}
+
+
+@pytest.mark.parametrize(
+    ("api", "error"),
+    [
+        ("chat", {"type": "insufficient_quota", "param": None, "code": "insufficient_quota"}),
+        ("responses", {"type": "insufficient_quota", "param": None, "code": "insufficient_quota"}),
+        ("messages", {"type": "rate_limit_error"}),
+        ("gemini", {"code": 429, "status": "RESOURCE_EXHAUSTED"}),
+    ],
+)
+def test_what_is_used_up_is_told_as_the_apis_tell_it(api, error):
+    assert json.loads(error_body(api, 429, "used up"))["error"] == {"message": "used up", **error}
