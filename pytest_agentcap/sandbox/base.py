@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +30,8 @@ class SandboxOptions:
     """Bound what a sandbox may use, and name what it may read.
 
     `network` is `model` (the proxy and nothing else) or `open`; `memory` and `disk` are sizes such as `512m`, `disk`
-    that of all files the sandbox has written; `skills` and `tools` are host folders that can be read inside.
+    that of all files the sandbox has written; `skills` and `tools` are host folders that can be read inside. So are
+    those of `data`, by the absolute paths at which they are found; only containers can do that.
     """
 
     network: str = "model"
@@ -40,6 +41,7 @@ class SandboxOptions:
     disk: str = "10g"
     skills: Path | None = None
     tools: Path | None = None
+    data: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,9 @@ class HostSandbox:
 
     def start(self, name: str, doorway: Doorway, options: SandboxOptions) -> HostSession:
         self.prepare(lambda _line: None)
+        if options.data:
+            # This machine's own folders of these names, if any, are not what the task is about.
+            raise SandboxError(f"only a container can have {', '.join(options.data)}; use --sandbox podman")
         with ExitStack() as stack:
             # Without the session's name: agents make unix sockets in here, whose paths may have 107 bytes at most.
             folder = Path(tempfile.mkdtemp(dir=self._state.folder))

@@ -129,7 +129,7 @@ class PodmanSandbox:
         return folder
 
     def _create(self, client: PodmanClient, image: str, name: str, socket_folder: Path, options: SandboxOptions) -> str:
-        folders = {SOCKET_FOLDER: socket_folder, _SKILLS: options.skills, _TOOLS: options.tools}
+        folders = {**options.data, SOCKET_FOLDER: socket_folder, _SKILLS: options.skills, _TOOLS: options.tools}
         with explained("podman cannot make a container"):
             environment = {"HOME": HOME, **_readable(options, client, image)}
             limits = container_limits(options, self._controllers_of(client))
