@@ -105,3 +105,23 @@ def test_shards_of_which_one_is_killed_and_run_again_are_the_unsharded_run(proje
     assert len(set(keys)) == len(keys) == 2 * TASKS + 1
     assert [row["verdict"] for row in rows if row["attempt"] == 1].count("infra") == 1
     assert len([row for row in rows if row["attempt"] == 2]) == 2
+
+
+def test_shards_under_replay_have_the_very_answers_of_the_unsharded_run(project, shards, monkeypatch):
+    project.write_jsonl(*({"id": f"t{n}", "input": f"python3 call {n} one; python3 call {n} two"} for n in range(6)))
+    monkeypatch.chdir(project.path)
+    monkeypatch.setenv("AGENTCAP_WORKSPACE", str(project.path / "whole"))
+    assert shards.start().wait() == 0
+    [whole] = project.path.glob("whole/.agentcap/*/")
+    monkeypatch.delenv("AGENTCAP_WORKSPACE")
+    replayed = ("--model", "scripted", "--upstream", f"replay:{whole}")
+    parts = [shards.start("--shard", f"{index}/2", *replayed) for index in (1, 2)]
+    assert [part.wait() for part in parts] == [0, 0]
+    assert main(["merge", "--all", "-o", "union.parquet"]) == 0
+    columns = ["task_id", "call_index", "request", "response"]
+    union, recorded = (
+        sorted(tuple(row.values()) for row in pq.read_table(path, columns=columns).to_pylist())
+        for path in (Path("union.parquet"), whole / "captures.parquet")
+    )
+    assert len(union) == 12
+    assert union == recorded
