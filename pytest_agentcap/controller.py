@@ -20,6 +20,7 @@ from pytest_agentcap import __version__
 from pytest_agentcap.agents.find import chosen_agent
 from pytest_agentcap.agents.spec import AgentSpec
 from pytest_agentcap.budget import ledger_of, used_before
+from pytest_agentcap.circumstances import circumstances
 from pytest_agentcap.credentials import Key, keys_of, known_secrets, secret_values
 from pytest_agentcap.distributed import Assignment, run_key
 from pytest_agentcap.joining import (
@@ -306,6 +307,7 @@ class Controller:
             "network": settings.network if settings.sandbox == "podman" else None,
             "created_at": int(time.time()),
             "python": sys.version.split()[0],
+            **self._circumstances(agent, target),
             "invocation": invocation,
             "command": list(self.command),
             "pins": pins,
@@ -315,6 +317,10 @@ class Controller:
         self.manifests[str(run.path)] = manifest
         self.holds.append(Hold.on(run))
         return run
+
+    def _circumstances(self, agent: AgentSpec, target: ModelTarget) -> dict[str, Any]:
+        key = dict(zip(self.settings.targets, self.keys, strict=True))[target]
+        return circumstances(self.settings, agent, target, key, self.service.uri if self.service else None)
 
     def _end(self, say: Say) -> None:
         from pytest_agentcap.sandbox.reaper import remove_containers

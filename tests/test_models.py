@@ -59,8 +59,10 @@ def test_models_of_different_servers_are_one_matrix_and_each_has_its_own_key(pro
     )
     for upstream, key in ((one, FIRST), (two, SECOND)):
         assert {headers.get("authorization") for _, headers in upstream.seen} == {f"Bearer {key}"}
-        assert sorted({path for path, _ in upstream.seen}) == ["/v1/chat/completions", "/v1/models"]
-        assert len(upstream.seen) == 3
+        assert sorted({path for path, _ in upstream.seen}) == [
+            *("/info", "/props", "/v1/chat/completions", "/v1/models", "/version"),
+        ]
+        assert len(upstream.seen) == 7
     found = {(run["model"], run["upstream"], run["provider"], run["label"]) for run in project.manifests()}
     assert found == {
         ("org/m", one.url, "local", "local"),

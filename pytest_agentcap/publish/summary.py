@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pytest_agentcap import __version__
 from pytest_agentcap.publish.rows import RunFacts, strip_revision
+from pytest_agentcap.runs.manifest import corpus_digests
 from pytest_agentcap.runs.order import last_attempts
 
 SUMMARY_KEY = "agentcap_summary"
@@ -68,7 +68,7 @@ class Summary:
             **{key: manifest.get(key) for key in ("agent", "agent_version", "provider", "sandbox", "network", "label")},
             "model": strip_revision(str(manifest.get("model") or "")),
             "agentcap_version": __version__,
-            "corpora": _digests(results),
+            "corpora": corpus_digests(results),
             "sessions": len(results),
             "tasks": len({(r.get("corpus"), r.get("task_id")) for r in results}),
             "verdicts": dict(Counter(str(r.get("verdict")) for r in results)),
@@ -93,17 +93,6 @@ class Summary:
             for name in _SAMPLING:
                 if isinstance(value := body.get(name), int | float | str):
                     self._sampling.setdefault(name, set()).add(str(value))
-
-
-def _digests(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return for each corpus the SHA-256 of the tasks that ran, as sorted JSON lines of id and first prompt."""
-    tasks: dict[str, set[str]] = {}
-    for result in results:
-        line = json.dumps([result.get("task_id"), result.get("prompt")])
-        tasks.setdefault(str(result.get("corpus")), set()).add(line)
-    return {
-        corpus: hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest() for corpus, lines in sorted(tasks.items())
-    }
 
 
 def read_summary(text: bytes) -> dict[str, Any]:

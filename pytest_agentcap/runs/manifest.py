@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ class Manifest:
     def update(self) -> list[dict[str, Any]]:
         """Rewrite run.json from the result files and return them."""
         results = self.results()
-        document = {**self.facts, **_held_to(results), "tasks": [_task(result) for result in results]}
+        told = {**_held_to(results), "corpora": corpus_digests(results), "tasks": [_task(result) for result in results]}
+        document = {**self.facts, **told}
         write_whole(self.run.manifest, json.dumps(document, indent=2).encode() + b"\n")
         return results
 
@@ -63,6 +65,17 @@ def _task(result: dict[str, Any]) -> dict[str, Any]:
         ],
         **{key: result[key] for key in ("session", "corpus", "trial", "attempt", "verdict", "reason", "calls")},
         **{key: result.get(key) for key in ("nodeid", "ended_at", "run_limit")},
+    }
+
+
+def corpus_digests(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return for each corpus the SHA-256 of the tasks that ran, as sorted JSON lines of id and first prompt."""
+    tasks: dict[str, set[str]] = {}
+    for result in results:
+        line = json.dumps([result.get("task_id"), result.get("prompt")])
+        tasks.setdefault(str(result.get("corpus")), set()).add(line)
+    return {
+        corpus: hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest() for corpus, lines in sorted(tasks.items())
     }
 
 

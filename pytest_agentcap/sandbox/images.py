@@ -68,6 +68,16 @@ def image_name(name: str) -> str:
     return f"localhost/agentcap-{name}:latest"
 
 
+def image_id(name: str, uri: str) -> str | None:
+    """Return the id of an agent's image, `sha256:` and its digest; None when there is none."""
+    image = image_name(name)
+    with explained(f"podman cannot look for {image}"), connect(uri) as client:
+        try:
+            return str(client.images.get(image).id)
+        except ImageNotFound:
+            return None
+
+
 def base_folder() -> Path:
     """Return the folder of the layer that agents share."""
     return packaged("agents") / BASE

@@ -34,7 +34,7 @@ def test_a_manifest_has_the_names_that_agentcaps_readers_know(run):
     Manifest(run, FACTS).update()
     document = read_manifest(run)
 
-    assert list(document) == [*FACTS, "tasks"]
+    assert list(document) == [*FACTS, "corpora", "tasks"]
     [task] = document["tasks"]
     assert task == {
         "task_id": "a",
