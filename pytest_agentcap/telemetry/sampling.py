@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from pytest_agentcap.telemetry.counters import members
 from pytest_agentcap.telemetry.proc import pids, read_process, sample, sandbox_of
@@ -51,6 +51,7 @@ class Sampler:
     def look(self) -> None:
         """Take one sample."""
         for process in self._new():
+            # At once: it may be the parent of the next.
             self._live[process.pid] = process
         now = _now_ns()
         for pid, process in list(self._live.items()):
@@ -60,10 +61,11 @@ class Sampler:
 
     def _new(self) -> Iterator[Process]:
         present = set(_candidates(self._name))
-        unknown = present - self._known
+        # A parent comes before its child, whose environment may be empty.
+        unknown = sorted(present - self._known)
         self._known = present
         for pid in unknown:
-            if pid not in self._live and (process := _find(pid, self._name)) is not None:
+            if pid not in self._live and (process := _find(pid, self._name, self._live)) is not None:
                 yield process
 
 
@@ -75,31 +77,37 @@ def _candidates(name: str) -> list[int]:
     return pids() if "=" in name else members(name)
 
 
-def _find(pid: int, name: str) -> Process | None:
+def _find(pid: int, name: str, known: Container[int]) -> Process | None:
+    """Read a process that is in the sandbox, or whose parent is; a group's members need not be asked."""
     if sys.platform != "linux":
-        return _find_elsewhere(pid, name)
-    # A group's members need not be asked what they are in.
-    return read_process(pid) if "=" not in name or sandbox_of(pid, [name]) else None
+        return find_elsewhere(pid, name, known)
+    process = read_process(pid)
+    if process is None or "=" not in name or process.parent in known:
+        return process
+    return process if sandbox_of(pid, [name]) else None
 
 
 def _sample(pid: int, process: Process) -> bool:
-    return sample(pid, process) if sys.platform == "linux" else _sample_elsewhere(pid, process)
+    return sample(pid, process) if sys.platform == "linux" else sample_elsewhere(pid, process)
 
 
-def _find_elsewhere(pid: int, name: str) -> Process | None:
+def find_elsewhere(pid: int, name: str, known: Container[int]) -> Process | None:
+    """Do what `_find` does by psutil; None for processes that this user may not look at."""
     import psutil
 
     variable, _, value = name.partition("=")
     try:
         process = psutil.Process(pid)
-        if process.environ().get(variable) != value:
+        parent = process.ppid()
+        if parent not in known and process.environ().get(variable) != value:
             return None
-        return Process(pid, process.ppid(), round(process.create_time() * 1e9), argv="\0".join(process.cmdline()))
+        return Process(pid, parent, round(process.create_time() * 1e9), argv="\0".join(process.cmdline()))
     except (psutil.Error, OSError):
         return None
 
 
-def _sample_elsewhere(pid: int, process: Process) -> bool:
+def sample_elsewhere(pid: int, process: Process) -> bool:
+    """Bring the figures of a process up to date by psutil; False when it is gone."""
     import psutil
 
     try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pytest_agentcap.telemetry.counters import Counters
 from pytest_agentcap.telemetry.exits import SOCKET, ExitDaemon, ExitRecords
 from pytest_agentcap.telemetry.model import SessionTelemetry, ToolSpan
 from pytest_agentcap.telemetry.monitor import Monitor
-from pytest_agentcap.telemetry.sampling import Sampler
+from pytest_agentcap.telemetry.sampling import Sampler, find_elsewhere, sample_elsewhere
 
 NAME = "AGENTCAP_SESSION"
 BUSY = "import time; e = time.process_time() + 0.3\nwhile time.process_time() < e: pass"
@@ -116,6 +117,34 @@ def test_without_a_daemon_the_process_tree_is_sampled(tmp_path):
     (found,) = sampler.finish().processes
     assert (found.pid, found.parent, found.exit_code) == (process.pid, os.getpid(), None)
     assert abs(found.started_ns + sampler.epoch_ns - time.time_ns()) < 120_000_000_000
+
+
+def test_a_process_that_clears_its_environment_is_known_by_its_parent(tmp_path):
+    sampler = Sampler(f"{NAME}=hidden")
+    process = run(f"{NAME}=hidden", "sh", "-c", "env -i sleep 60 & wait")
+    try:
+        wait_for(lambda: any((p.argv or "") == "sleep\x0060" for p in sampler.seen()))
+    finally:
+        for found in sampler.seen():
+            os.kill(found.pid, signal.SIGKILL)
+        process.wait()
+    assert len(sampler.finish().processes) == 2
+
+
+def test_elsewhere_psutil_tells_of_processes():
+    process = run(f"{NAME}=psutil", sys.executable, "-c", "x = bytearray(50 << 20); import time; time.sleep(60)")
+    try:
+        wait_for(lambda: find_elsewhere(process.pid, f"{NAME}=psutil", ()))
+        assert find_elsewhere(process.pid, f"{NAME}=other", ()) is None
+        assert find_elsewhere(process.pid, f"{NAME}=other", (os.getpid(),)) is not None
+        found = find_elsewhere(process.pid, f"{NAME}=psutil", ())
+        wait_for(lambda: sample_elsewhere(process.pid, found) and (found.peak_rss_bytes or 0) > 50 << 20)
+        assert found.user_ns is not None
+        assert found.syscall_read_bytes is None
+    finally:
+        process.kill()
+        process.wait()
+    assert not sample_elsewhere(process.pid, found)
 
 
 def test_nothing_is_measured_where_no_process_can_be_seen(tmp_path):
