@@ -1,4 +1,4 @@
-"""`agentcap images`: the container images of agents, listed, built ahead of a run, and cleared away."""
+"""`agentcap images`: the container images of agents and tasks, listed, built ahead of a run, and cleared away."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MIB = 1 << 20
 
 
 def add(commands: Commands) -> None:
-    parser = commands.add_parser("images", help="list, build or remove the container images of agents")
+    parser = commands.add_parser("images", help="list, build or remove the container images of agents and tasks")
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
-    ls = actions.add_parser("ls", help="list images: current, outdated or absent")
+    ls = actions.add_parser("ls", help="list images: current, outdated or absent, and those of tasks")
     ls.add_argument("--json", action="store_true", help="print a JSON list")
     ls.set_defaults(command=_list)
     build = actions.add_parser("build", help="build images that are not current")
@@ -28,6 +28,7 @@ def add(commands: Commands) -> None:
     build.add_argument("--all", action="store_true", help="every agent that can be run from here")
     build.set_defaults(command=_build)
     prune = actions.add_parser("prune", help="remove outdated images, and those that a newer build replaced")
+    prune.add_argument("--tasks", action="store_true", help="remove images that were made for tasks, too")
     prune.set_defaults(command=_prune)
 
 
@@ -69,7 +70,7 @@ def _build(args: argparse.Namespace) -> int:
 def _prune(args: argparse.Namespace) -> int:
     from pytest_agentcap.sandbox.image_store import prune_images
 
-    removed, kept = prune_images(_folders())
+    removed, kept = prune_images(_folders(), tasks=args.tasks)
     for image in removed:
         write(f"removed {image}")
     for line in kept:

@@ -1,8 +1,9 @@
-"""Which images of agents there are, whether they are up to date, and the removal of those that are not."""
+"""Which images of agents and tasks there are, whether they are up to date, and the removal of those that are not."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,18 @@ from pytest_agentcap.sandbox.base import SandboxError
 from pytest_agentcap.sandbox.images import BASE, HASH_LABEL, base_folder, content_hash, image_name
 from pytest_agentcap.sandbox.reaper import run_podman
 
-State = Literal["current", "outdated", "absent"]
+State = Literal["current", "outdated", "absent", "task"]
+
+# `task-NAME-HASH`, and what stands on it: the layer that agents share, or an agent.
+_OF_TASK = re.compile(r"localhost/agentcap-(task-.+-[0-9a-f]{8}(?:-[a-z0-9-]+)?):latest")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageState:
-    """Tell how an agent's image stands to its Containerfile; `size` in bytes, `created` in epoch seconds."""
+    """Tell how an agent's image stands to its Containerfile; `size` in bytes, `created` in epoch seconds.
+
+    An image that was made for a task is in the state `task`: nothing of it says where its task is, or was.
+    """
 
     name: str
     image: str
@@ -27,26 +34,38 @@ class ImageState:
 
 
 def image_states(agents: Mapping[str, Path]) -> list[ImageState]:
-    """Return the state of each agent's image, and of the layer under them, by agents' names and folders.
+    """Return the state of each agent's image, by agents' names and folders, of the layer under them, and of tasks'.
 
     Raises SandboxError when podman cannot list its images.
     """
     folders = {BASE: base_folder(), **agents}
     stored = {name: image for image in _stored() for name in image.get("Names") or ()}
-    return [_state(name, folder, stored.get(image_name(name))) for name, folder in folders.items()]
+    states = [_state(name, folder, stored.get(image_name(name))) for name, folder in folders.items()]
+    taken = {each.image for each in states}
+    of_tasks = [
+        (found[1], stored[name]) for name in stored if name not in taken and (found := _OF_TASK.fullmatch(name))
+    ]
+    return states + [
+        ImageState(name, image_name(name), "task", int(image["Size"]), int(image["Created"]))
+        for name, image in of_tasks
+    ]
 
 
-def prune_images(agents: Mapping[str, Path]) -> tuple[list[str], list[str]]:
+def prune_images(agents: Mapping[str, Path], *, tasks: bool = False) -> tuple[list[str], list[str]]:
     """Remove images of ours that are outdated, or that a newer build took the name of; others are not looked at.
+
+    With `tasks` those that were made for tasks go, too: the next run of such a task builds them again.
 
     Returns what was removed, and what podman would not remove, a line each. Raises SandboxError when podman cannot
     list its images.
     """
-    outdated = [each.image for each in image_states(agents) if each.state == "outdated"]
-    # What stands on an image is removed before it.
+    states = image_states(agents)
+    outdated = [each.image for each in states if each.state == "outdated"]
+    # What stands on an image is removed before it: tasks' images, listed newest first, stand on each other.
+    of_tasks = [each.image for each in states if tasks and each.state == "task"]
     nameless = [str(image["Id"]) for image in _stored() if not image.get("Names")]
     removed, kept = [], []
-    for image in [*reversed(outdated), *nameless]:
+    for image in [*of_tasks, *reversed(outdated), *nameless]:
         try:
             run_podman("image", "rm", image)
         except SandboxError as error:

@@ -41,6 +41,9 @@ def store(tmp_path: Path, agents: dict[str, Path], fake_podman) -> Path:
         image("new", content_hash(agents["new"], {})),
         image("old", "another hash"),
         image("of-another-project", "some hash"),
+        image("task-add-0a1b2c3d-pi", "some hash"),
+        image("task-add-0a1b2c3d", "some hash"),
+        image("task-runner", "of an agent that is not here"),
         image(None, "replaced", "dangling-0123456789"),
         image(None, "replaced", "used-0123456789"),
     ]
@@ -56,6 +59,8 @@ def test_images_are_current_outdated_or_absent(agents: dict[str, Path], store: P
         ("new", "current"),
         ("old", "outdated"),
         ("none", "absent"),
+        ("task-add-0a1b2c3d-pi", "task"),
+        ("task-add-0a1b2c3d", "task"),
     ]
     assert (states[1].size, states[1].created, states[3].size) == (3 << 20, 1_700_000_000, None)
 
@@ -74,6 +79,14 @@ def test_pruning_removes_ours_that_are_outdated_or_replaced_and_nothing_else(
     ]
 
 
+def test_images_of_tasks_are_removed_when_that_is_asked_for_what_stands_on_one_before_it(
+    agents: dict[str, Path], store: Path
+) -> None:
+    removed, _ = prune_images(agents, tasks=True)
+    of_task = ["localhost/agentcap-task-add-0a1b2c3d-pi:latest", "localhost/agentcap-task-add-0a1b2c3d:latest"]
+    assert removed[:3] == [*of_task, "localhost/agentcap-old:latest"]
+
+
 def test_the_command_lists_and_prunes(
     agents: dict[str, Path], store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
@@ -89,8 +102,10 @@ def test_the_command_lists_and_prunes(
     assert main(["images", "ls", "--json"]) == 0
     listed = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
     assert (listed["pi"]["state"], listed["pi"]["size"]) == ("absent", None)
+    assert listed["task-add-0a1b2c3d"]["state"] == "task"
     assert main(["images", "prune"]) == 1
     said = capsys.readouterr()
+    assert "task-" not in said.out
     assert "removed localhost/agentcap-old:latest" in said.out
     assert "used-0123456 is kept" in said.err
 
