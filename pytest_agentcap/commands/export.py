@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from pytest_agentcap.commands import publishing
 from pytest_agentcap.commands.base import Commands
 from pytest_agentcap.commands.output import complain, write
+from pytest_agentcap.conversation.files import HUB, CapturesFile, find_files, is_repository, local_copy
 from pytest_agentcap.formats.registry import FORMATS
 from pytest_agentcap.runs.layout import RunDirectory, find_runs, workspace_folder
 from pytest_agentcap.runs.listing import TargetError, find_run
@@ -17,7 +20,13 @@ from pytest_agentcap.runs.masking import environment_secrets
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser("export", help="finish what a crash left and write captures.parquet")
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help="a run id, a run directory or a captures parquet")
+    parser.add_argument(
+        "targets",
+        nargs="*",
+        metavar="TARGET",
+        help="a run id, a run directory, a captures parquet or a folder with some, hf://datasets/OWNER/NAME or "
+        "OWNER/NAME on the Hub",
+    )
     parser.add_argument("--all", action="store_true", help="every run of the workspace that has captures")
     parser.add_argument("--format", choices=FORMATS, help="write conversations in this format instead")
     parser.add_argument(
@@ -37,33 +46,45 @@ def _run(args: argparse.Namespace) -> int:
         raise TargetError("export: name the runs, or pass --all")
     publishing.check_options(args)
     sources = _find_sources(workspace_folder(), args)
+    files = [source for source in sources if isinstance(source, CapturesFile)]
+    if files and not (args.format or args.push):
+        raise TargetError(f"{files[0].name} is a parquet file already: pass --format or --push")
+    with tempfile.TemporaryDirectory(prefix="agentcap-export-") as copies:
+        # What is on the Hub is read whole, and more than once: by the scan, the export and the card.
+        return _export([s if isinstance(s, RunDirectory) else local_copy(s, Path(copies)) for s in sources], args)
+
+
+def _export(sources: list[RunDirectory | Path], args: argparse.Namespace) -> int:
     if args.format:
         return _export_format(sources, args)
-    files = [source for source in sources if isinstance(source, Path)]
-    if files and not args.push:
-        raise TargetError(f"{files[0]} is a parquet file already: pass --format or --push")
     runs = [source for source in sources if isinstance(source, RunDirectory)]
     with publishing.progress_bars() as progress:
         status = max([_export_run(run, args, progress) for run in runs], default=0)
     return max(status, publishing.push_sources(sources, args)) if args.push else status
 
 
-def _find_sources(folder: Path, args: argparse.Namespace) -> list[RunDirectory | Path]:
+def _find_sources(folder: Path, args: argparse.Namespace) -> list[RunDirectory | CapturesFile]:
     if not args.all:
-        return [_find_source(folder, target) for target in args.targets]
-    runs: list[RunDirectory | Path] = [run for run in find_runs(folder) if any(run.captures.iterdir())]
+        return [source for target in args.targets for source in _find_source(folder, target)]
+    runs: list[RunDirectory | CapturesFile] = [run for run in find_runs(folder) if any(run.captures.iterdir())]
     if not runs:
         raise TargetError(f"no runs with captures in {folder}")
     return runs
 
 
-def _find_source(folder: Path, target: str) -> RunDirectory | Path:
-    if target.endswith(".parquet"):
-        path = Path(target)
-        if not path.is_file():
-            raise TargetError(f"{target}: no such file")
-        return path
-    return _find_run(folder, target)
+def _find_source(folder: Path, target: str) -> Sequence[RunDirectory | CapturesFile]:
+    """Return the run that a target names, or its parquet files."""
+    if target.startswith(HUB):
+        return find_files(target)
+    exists = Path(target).exists()
+    if target.endswith(".parquet") and not exists:
+        raise TargetError(f"{target}: no such file")
+    run = find_run(folder, target)
+    if run is not None:
+        return [run]
+    if not exists and not is_repository(target):
+        raise TargetError(f"{target} is neither a run in {folder}, a run directory, nor a dataset on the Hub")
+    return find_files(target)
 
 
 def _export_format(sources: list[RunDirectory | Path], args: argparse.Namespace) -> int:
@@ -118,10 +139,3 @@ def _export_run(run: RunDirectory, args: argparse.Namespace, progress: publishin
         complain(line)
     write(f"{report.path}: {report.rows} rows, {report.bytes} bytes, {len(report.errors)} errors")
     return status
-
-
-def _find_run(folder: Path, target: str) -> RunDirectory:
-    run = find_run(folder, target)
-    if run is None:
-        raise TargetError(f"{target} is neither a run in {folder} nor a run directory")
-    return run

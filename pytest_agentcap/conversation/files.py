@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,8 @@ from typing import IO, Any
 
 HUB = "hf://"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+# Every piece of a file on the Hub is a request.
+_PIECE_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,23 @@ def find_files(source: str | Path) -> list[CapturesFile]:
     if place.startswith(HUB) or is_repository(place):
         return _find_on_the_hub(place)
     raise ValueError(f"{source}: no run, no file, and neither hf://datasets/OWNER/NAME nor OWNER/NAME")
+
+
+def local_copy(file: CapturesFile, folder: Path) -> Path:
+    """Return the path of a file on this machine; one on the Hub is copied into a folder, below its own path.
+
+    Raises OSError naming the file when the Hub cannot be read.
+    """
+    if not file.name.startswith(HUB):
+        return Path(file.name)
+    copy = folder / file.name.removeprefix(HUB)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with file.open() as opened, copy.open("wb") as into:
+            shutil.copyfileobj(opened, into, _PIECE_BYTES)
+    except file.raises as error:
+        raise OSError(f"{file.name}: {error}") from error
+    return copy
 
 
 def _open_local(path: Path) -> IO[bytes]:

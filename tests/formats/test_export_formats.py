@@ -50,6 +50,15 @@ def test_a_run_and_its_parquet_give_the_same_files(run, capsys, name):
     assert "records in" in capsys.readouterr().out
 
 
+def test_a_folder_of_parquet_files_is_a_target(run):
+    path = write_parquet(run).path
+    for name in ("a", "b"):
+        (Path("data") / name).mkdir(parents=True)
+        (Path("data") / name / "train.parquet").write_bytes(path.read_bytes())
+    assert main(["export", "data", "--format", "sft", "-o", "out"]) == 0
+    assert len(read_lines(Path("out/sft.jsonl"))) == 8
+
+
 def test_latest_keeps_the_highest_attempt_of_each_task_and_trial(run):
     write_parquet(run)
     for target in ("run", "run/captures.parquet"):
@@ -78,6 +87,7 @@ def test_a_bad_call_is_reported_and_the_rest_is_written(run, capsys):
     ("arguments", "said"),
     [
         (["nowhere", "--format", "sft"], "nowhere is neither a run"),
+        (["empty", "--format", "sft"], "empty: neither a run directory nor a folder with parquet files"),
         (["nowhere.parquet", "--format", "sft"], "nowhere.parquet: no such file"),
         (["odd.parquet", "--format", "sft"], "odd.parquet: not a parquet file"),
         (["other.parquet", "--format", "sft"], "it has no column request_id"),
@@ -90,6 +100,7 @@ def test_a_target_that_cannot_be_exported_is_one_line(run, capsys, arguments, sa
     import pyarrow.parquet as pq
 
     write_parquet(run)
+    Path("empty").mkdir()
     Path("odd.parquet").write_text("no parquet")
     pq.write_table(pa.table({"a": [1]}), "other.parquet")
     assert main(["export", *arguments]) == 2
