@@ -124,6 +124,26 @@ def test_every_option_that_is_named_exists(name):
     assert named - ours - options_of_commands() - options_of_launchers() - OTHERS_OPTIONS - {"--agentcap-NAME"} == set()
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_block_is_closed_and_no_merge_has_left_its_marks(name):
+    assert len(re.findall(r"^ *```", TEXTS[name], re.MULTILINE)) % 2 == 0
+    assert not re.search(r"^(<{7} |={7}$|>{7} )", TEXTS[name], re.MULTILINE)
+
+
+@pytest.mark.parametrize(("page", "command"), [("export", "export"), ("inspect", "inspect"), ("inspect", "show")])
+def test_the_page_of_a_command_walks_through_every_flag(page, command):
+    listed = {word.split()[0] for word in named_in_rows(PAGES[f"docs/{page}.md"]) if word.startswith("-")}
+    assert {flag for flag in options_of(command) if flag.startswith("--")} - listed == {"--help"}
+
+
+def options_of(command: str) -> set[str]:
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    for each in COMMANDS:
+        each.add(commands)
+    return set(commands.choices[command]._option_string_actions)
+
+
 def options_of_commands() -> set[str]:
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
