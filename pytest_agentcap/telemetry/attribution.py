@@ -74,7 +74,8 @@ def _assign(spans: Sequence[ToolSpan], processes: Sequence[Process], epoch_ns: i
         alive[process.pid] = process
         if owner is None:
             started = process.started_ns + epoch_ns
-            possible = [span for span in spans if _in_window(span, started)]
+            within = [span for span in spans if _in_window(span, started, 0)]
+            possible = within or [span for span in spans if _in_window(span, started, _EARLY_NS)]
             owner = _choose(possible, process, children, owned) if possible else None
         if owner is not None:
             owners[id(process)] = owner
@@ -90,9 +91,9 @@ def _children(processes: Sequence[Process]) -> Mapping[int, list[Process]]:
     return children
 
 
-def _in_window(span: ToolSpan, at_ns: int) -> bool:
+def _in_window(span: ToolSpan, at_ns: int, early_ns: int) -> bool:
     start, end = span.window_start_ns, span.window_end_ns
-    return start is not None and start - _EARLY_NS <= at_ns and (end is None or at_ns <= end)
+    return start is not None and start - early_ns <= at_ns and (end is None or at_ns <= end)
 
 
 def _choose(

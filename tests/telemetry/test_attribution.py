@@ -87,6 +87,12 @@ def test_a_tool_that_starts_before_its_answer_has_ended_is_found():
     assert found.resources.processes == 1
 
 
+def test_a_tool_call_that_follows_at_once_does_not_take_the_last_ones_processes():
+    first, second = measured([span(10, 10.01), span(10.02, 10.1, "test")], [AGENT, process(2, 1, 10.005, 10.008)])
+    assert (first.resources.processes, second.resources.processes) == (1, 0)
+    assert first.resources.quality == "exact"
+
+
 def test_a_shell_that_was_killed_with_the_session_has_no_exit_code_of_its_own():
     shell = process(2, 1, 10.1, None, "sh\0-c\0make", user_ns=None, system_ns=None)
     (found,) = measured([span(10, None)], [AGENT, shell])
