@@ -19,7 +19,7 @@ FIGURES: dict[str, bool] = {
     "calls": False,
     "commands_used": False,
     "tokens": False,
-    "cost": False,
+    "cost_usd": False,
     "duration_s": False,
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pytest_agentcap.report.difference import Difference, FigureChange, TaskChange
 from pytest_agentcap.report.markdown import NOT_KNOWN, cell, figure, table
 
-_FORMS = {"success": ".1%", "score": ".1f", "cost": ".4f"}
+_FORMS = {"success": ".1%", "score": ".1f", "cost_usd": ".4f"}
 
 
 def difference_markdown(before: str, after: str, told: Difference) -> str:

@@ -10,7 +10,18 @@ from pytest_agentcap.text import printable
 
 NOT_KNOWN = "–"
 _HEAD = (
-    *("tasks", "sessions", "success", "95 % interval", "score", "calls", "commands", "tokens", "cost", "safety events"),
+    *(
+        "tasks",
+        "sessions",
+        "success",
+        "95 % interval",
+        "score",
+        "calls",
+        "commands",
+        "tokens",
+        "cost $",
+        "safety events",
+    ),
     "not judged",
 )
 
@@ -54,7 +65,7 @@ def _cells(told: Summary) -> tuple[str, ...]:
         figure(told.calls, ","),
         figure(told.commands, ","),
         figure(told.tokens, ","),
-        figure(told.cost, ".4f"),
+        figure(told.cost_usd, ".4f"),
         figure(told.safety_events, ","),
         _counted(told.apart) or "0",
     )

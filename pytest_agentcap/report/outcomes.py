@@ -18,9 +18,8 @@ UNENDED = "unended"
 class SessionOutcome:
     """Hold one session as reports tell it; what is not known is None, never 0.
 
-    `group` is the repository of a task on one, else the corpus. `score` is 0 to 100, `cost` in the price file's
-    currency. Only the verdicts `passed` and `failed` are judgements; all others count neither for nor against anybody.
-    `result` is the whole result file.
+    `group` is the repository of a task on one, else the corpus. `score` is 0 to 100. Only the verdicts `passed` and
+    `failed` are judgements; all others count neither for nor against anybody. `result` is the whole result file.
     """
 
     run: str
@@ -37,7 +36,7 @@ class SessionOutcome:
     commands: int | None
     prompt_tokens: int | None
     completion_tokens: int | None
-    cost: float | None
+    cost_usd: float | None
     duration_s: float | None
     safety: Sequence[Mapping[str, Any]] | None
     result: Mapping[str, Any]
@@ -97,7 +96,7 @@ def _outcome(run: str, manifest: Mapping[str, Any], result: Mapping[str, Any]) -
         commands=found.get("commands"),
         prompt_tokens=result.get("prompt_tokens"),
         completion_tokens=result.get("completion_tokens"),
-        cost=result.get("cost"),
+        cost_usd=result.get("cost_usd"),
         duration_s=_duration(result),
         safety=found.get("safety_events"),
         result=result,

@@ -34,7 +34,7 @@ class Summary:
     calls: int | None
     commands: int | None
     tokens: int | None
-    cost: float | None
+    cost_usd: float | None
     duration_s: float | None
     safety_events: int | None
     safety_kinds: dict[str, int]
@@ -52,7 +52,7 @@ def summarize(outcomes: Sequence[SessionOutcome]) -> Summary:
         "calls": lambda each: each.calls,
         "commands": lambda each: each.commands,
         "tokens": lambda each: each.tokens,
-        "cost": lambda each: each.cost,
+        "cost_usd": lambda each: each.cost_usd,
         "duration_s": lambda each: each.duration_s,
     }
     known = {name: [value for each in outcomes if (value := of(each)) is not None] for name, of in figures.items()}

@@ -54,7 +54,7 @@ def metrics(outcome: SessionOutcome) -> dict[str, Any]:
         "calls": outcome.calls,
         "prompt_tokens": outcome.prompt_tokens,
         "completion_tokens": outcome.completion_tokens,
-        "cost": outcome.cost,
+        "cost_usd": outcome.cost_usd,
         "duration_s": outcome.duration_s,
     }
 

@@ -70,7 +70,11 @@ def test_the_report_sums_up_each_repository_and_all_with_infra_apart(make_run, a
 
 
 def test_figures_for_programs_say_the_same(make_run, assessment):
-    make_run("one", ("a", "passed", assessment("numpy", 100)), ("b", "agent_timeout", {"prompt_tokens": None}))
+    make_run(
+        "one",
+        ("a", "passed", assessment("numpy", 100)),
+        ("b", "agent_timeout", {"prompt_tokens": None, "cost_usd": 0.5}),
+    )
     assert main(["report", "one", "-o", "out"]) == 0
     told = read("out/run_aggregate.json")
     assert told["overall"]["success_rate"] == 1
@@ -78,6 +82,7 @@ def test_figures_for_programs_say_the_same(make_run, assessment):
     # A figure that one session does not know is not 0, and the sum says so.
     assert told["overall"]["tokens"] == 120
     assert told["overall"]["unknown"]["tokens"] == 1
+    assert told["overall"]["cost_usd"] == 0.5
     assert [row["success"] for row in told["tasks"]] == [True, None]
     assert read("out/one/results/numpy/index.json")["summary"]["tasks"] == 1
     assert read("out/one/results/run_config.json")["model"] == "m"
