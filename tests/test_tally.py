@@ -81,7 +81,7 @@ def test_a_second_model_that_fails_is_not_why_the_turn_did(project, http_upstrea
     project.write_shell_agent()
     project.write_jsonl({"id": "a", "input": "python3 call work; AGENTCAP_MODEL=tiny python3 call title; exit 3"})
     answers = iter([200, 404])
-    with http_upstream(lambda path: (200 if path.endswith("models") else next(answers), b"{}")) as upstream:
+    with http_upstream(lambda path: (next(answers) if path.endswith("completions") else 200, b"{}")) as upstream:
         options = ("--model", "big", "--upstream", upstream.url)
         project.pytest("--agent", "shell", "--sandbox", "host", *options).assert_outcomes(failed=1)
     [kept] = project.results()

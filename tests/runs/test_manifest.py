@@ -50,6 +50,7 @@ def test_a_manifest_has_the_names_that_agentcaps_readers_know(run):
         "verdict": "passed",
         "reason": None,
         "calls": 3,
+        "run_limit": False,
     }
 
 

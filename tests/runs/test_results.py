@@ -55,6 +55,7 @@ def test_a_result_is_read_back_as_it_was_saved(run):
         "timed_out": True,
         "reply": "",
         "limit": None,
+        "waited_s": 0.0,
     }
     assert result["request_ids"] == ["r1", "r2"]
     assert result["prompt_tokens"] is None
