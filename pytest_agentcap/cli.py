@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pytest_agentcap import __version__
 from pytest_agentcap.commands import (
@@ -36,6 +37,7 @@ from pytest_agentcap.commands import (
 )
 from pytest_agentcap.commands import format as format_
 from pytest_agentcap.commands.output import complain
+from pytest_agentcap.envfile import load_env_file
 from pytest_agentcap.sandbox.base import SandboxError
 
 ON_RESULTS = (extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas, report, diff)
@@ -50,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a character is no reason to stop.
         sys.stdout.reconfigure(errors="backslashreplace")
+    env_file = None
     try:
+        env_file = load_env_file(Path.cwd())
         status: int = args.command(args)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -62,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, SandboxError) as error:
         complain(str(error))
         return 2
+    finally:
+        if env_file:
+            env_file.forget()
     return status
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_agentcap.distributed import ASSIGNMENT
+from pytest_agentcap.envfile import env_file_lines
 from pytest_agentcap.live import LiveLine, live_line
 from pytest_agentcap.matrix import extent
 from pytest_agentcap.overrides import overrides_by_file
@@ -47,7 +48,7 @@ class ControllerHooks:
         self._gates: list[GateCheck] = []
 
     def pytest_report_header(self) -> list[str]:
-        return [*header(self._controller, self._taken), *rootdir_lines(self._config)]
+        return [*header(self._controller, self._taken), *env_file_lines(self._config), *rootdir_lines(self._config)]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:

@@ -522,6 +522,11 @@ def _listed_targets(given: dict[str, Any]) -> tuple[ModelTarget, ...]:
         raise pytest.UsageError(f"--models {error}") from error
 
 
+def agents_given(config: pytest.Config) -> bool:
+    """Return whether a session runs agents, which is known before its other settings are."""
+    return any(_given(config, option) for option in OPTIONS if option.name == "agent")
+
+
 def _given(config: pytest.Config, option: Option) -> Any:
     value = config.getoption(option.dest)
     if value is not None:

@@ -11,7 +11,7 @@ import pytest
 from pytest_agentcap import fixtures
 from pytest_agentcap.distributed import WorkerStart, is_worker, take_over
 from pytest_agentcap.fixtures import SESSION, SETTINGS
-from pytest_agentcap.options import Settings, add_long_options, add_short_options
+from pytest_agentcap.options import Settings, add_long_options, add_short_options, agents_given
 
 # An editable install gets no assertion rewriting for test functions that a plugin ships.
 pytest.register_assert_rewrite("pytest_agentcap.testcase")
@@ -35,6 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "corpus(path): parametrize the fixture 'task' with the tasks of this corpus")
     if is_worker(config):
         take_over(config)
+    elif agents_given(config):
+        from pytest_agentcap.envfile import read_for_session
+
+        read_for_session(config)
     settings = Settings.of(config)
     config.stash[SETTINGS] = settings
     if settings.agents:
