@@ -22,7 +22,8 @@ from pytest_agentcap.safety.audit import SafetyEvent
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pytest_agentcap"
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(ROOT.glob("docs/*.md"))}
-TEXTS = {"README.md": (ROOT / "README.md").read_text("utf-8"), **PAGES}
+CHINESE = "docs/zh-CN/README.md"
+TEXTS = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", CHINESE)} | PAGES
 OTHERS_OPTIONS = {
     "--add-subuids",
     "--binary",
