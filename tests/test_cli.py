@@ -15,7 +15,7 @@ import pytest
 from pytest_agentcap import __version__
 from pytest_agentcap.cli import main
 from pytest_agentcap.runs.frames import REQUEST, RESPONSE, SESSION, encode_frame
-from pytest_agentcap.runs.layout import FOLDER, RunDirectory
+from pytest_agentcap.runs.layout import FOLDER, RunDirectory, create_run
 from pytest_agentcap.runs.pairs import finish_journals
 
 RID = "abcd0123" * 4
@@ -125,6 +125,15 @@ def test_ls_counts_the_turns_of_agentcaps_own_runs(workspace, capsys):
     make_run(workspace, "stub", [])
     main(["ls"])
     assert [line.split()[-2] for line in capsys.readouterr().out.splitlines()] == ["TASKS", "1/2", "0/0*"]
+
+
+def test_ls_takes_a_run_of_the_proxy_alone_for_finished_once_its_journal_is(workspace, capsys):
+    run = create_run(workspace / FOLDER, "proxy", "local")
+    write_journal(run)
+    main(["ls"])
+    finish_journals(run.captures)
+    main(["ls"])
+    assert [line.split()[-2:] for line in capsys.readouterr().out.splitlines()[1::2]] == [["0/0*", "0"], ["0/0", "1"]]
 
 
 def test_ls_finds_the_workspace_by_argument_environment_or_directory(

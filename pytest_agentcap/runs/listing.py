@@ -63,6 +63,9 @@ def summarize_run(run: RunDirectory) -> RunSummary:
     missing = planned - begun.keys()
     left = len(missing) + sum(not stands(task) for task in begun.values())
     waiting = any(run.captures.glob("*.journal")) or any(_stands(task, manifest) is None for task in tasks)
+    captures = sum(1 for _ in find_captures(run))
+    # A run of the proxy on its own has no sessions; one that agentcap itself is still making has none yet.
+    known = bool(tasks) or (not fault and captures > 0 and run.results.is_dir())
     agent, model, provider, upstream = (_text(manifest.get(k)) for k in ("agent", "model", "provider", "upstream"))
     return RunSummary(
         run_id=run.id,
@@ -73,8 +76,8 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         upstream=upstream,
         tasks_ok=sum(_stands(task, manifest) is True for task in tasks),
         tasks=len(tasks),
-        captures=sum(1 for _ in find_captures(run)),
-        finished=bool(tasks) and not waiting and not missing,
+        captures=captures,
+        finished=known and not waiting and not missing,
         fault=fault,
         to_resume=left,
         command=_resume_command(run, manifest) if left else None,
