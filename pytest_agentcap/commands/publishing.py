@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_agentcap.publish.push import PushOptions
 
 Progress = Callable[[str, int, int], None]
+_PUBLISHING = ("public", "license-id", "dry-run", "replace", "all-attempts")
 _SCANNING = ("rescan", "strict", "redact", "no-verify", "scan-config")
 _LICENSE = "an SPDX id as the Hub spells it, such as cc-by-4.0"
 
@@ -50,14 +51,18 @@ def check_options(args: argparse.Namespace) -> None:
 
     Raises ValueError.
     """
-    scanning = {f"--{name}": getattr(args, name.replace("-", "_")) for name in _SCANNING}
-    given = [name for name, value in scanning.items() if value]
+    given = _given(args, _SCANNING)
     if args.no_scan and given:
         raise ValueError(f"export: {given[0]} needs the scan: leave out --no-scan")
     if args.scan_config and not args.scan_config.is_file():
         raise ValueError(f"export: --scan-config {args.scan_config}: no such file")
-    if not args.push and (given or args.no_scan):
-        raise ValueError(f"export: {given[0] if given else '--no-scan'} goes with --push")
+    idle = [] if args.push else _given(args, (*_PUBLISHING, *_SCANNING, "no-scan"))
+    if idle:
+        raise ValueError(f"export: {idle[0]} goes with --push")
+
+
+def _given(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    return [f"--{name.removesuffix('-id')}" for name in names if getattr(args, name.replace("-", "_"))]
 
 
 def open_gate(args: argparse.Namespace) -> SecretGate | None:

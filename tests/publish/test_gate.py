@@ -164,6 +164,9 @@ def test_the_command_scans_blocks_and_redacts(leaky_run, hub, agentcap, kingfish
     [
         (("--push", "me/demo", "--no-scan", "--redact"), "export: --redact needs the scan: leave out --no-scan"),
         (("--strict",), "export: --strict goes with --push"),
+        (("--no-scan",), "export: --no-scan goes with --push"),
+        (("--dry-run",), "export: --dry-run goes with --push"),
+        (("--license", "mit"), "export: --license goes with --push"),
         (("--push", "me/demo", "--scan-config", "gone"), "export: --scan-config gone: no such file"),
     ],
 )
