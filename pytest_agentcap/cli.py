@@ -12,6 +12,7 @@ from pathlib import Path
 from pytest_agentcap import __version__
 from pytest_agentcap.commands import (
     agents,
+    analyze,
     balance,
     calibrate,
     capture,
@@ -41,7 +42,23 @@ from pytest_agentcap.envfile import load_env_file
 from pytest_agentcap.sandbox.base import SandboxError
 
 ON_RESULTS = (extract, grade, format_, summarize, compare, calibrate, validate_refs, balance, schemas, report, diff)
-COMMANDS = (run, capture, ls, inspect, view, show, export, merge, *ON_RESULTS, reissue, proxy, agents, images, corpora)
+COMMANDS = (
+    run,
+    capture,
+    ls,
+    inspect,
+    view,
+    show,
+    export,
+    merge,
+    *ON_RESULTS,
+    analyze,
+    reissue,
+    proxy,
+    agents,
+    images,
+    corpora,
+)
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 

@@ -33,20 +33,20 @@ def is_repository(place: str) -> bool:
     return _REPOSITORY.fullmatch(place) is not None
 
 
-def find_files(source: str | Path) -> list[CapturesFile]:
-    """Return the parquet files of a file, a folder, `hf://datasets/OWNER/NAME[@REVISION][/PATH]` or `OWNER/NAME`.
+def find_files(source: str | Path, suffix: str = ".parquet") -> list[CapturesFile]:
+    """Return the files with a suffix of a file, a folder, `hf://datasets/OWNER/NAME[@REVISION][/PATH]` or `OWNER/NAME`.
 
     Raises ValueError naming the source when it is none of these or has none, OSError when the Hub cannot be read.
     """
     place = str(source)
     path = Path(place)
     if not place.startswith(HUB) and path.exists():
-        found = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+        found = sorted(path.rglob(f"*{suffix}")) if path.is_dir() else [path]
         if not found:
-            raise ValueError(f"{source}: neither a run directory nor a folder with parquet files")
+            raise ValueError(f"{source}: neither a run directory nor a folder with {suffix.removeprefix('.')} files")
         return [CapturesFile(str(file), partial(_open_local, file)) for file in found]
     if place.startswith(HUB) or is_repository(place):
-        return _find_on_the_hub(place)
+        return _find_on_the_hub(place, suffix)
     raise ValueError(f"{source}: no run, no file, and neither hf://datasets/OWNER/NAME nor OWNER/NAME")
 
 
@@ -71,7 +71,7 @@ def _open_local(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _find_on_the_hub(place: str) -> list[CapturesFile]:
+def _find_on_the_hub(place: str, suffix: str) -> list[CapturesFile]:
     from huggingface_hub import HfFileSystem
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -84,11 +84,11 @@ def _find_on_the_hub(place: str) -> list[CapturesFile]:
     if not root.startswith(("datasets/", "buckets/")):
         root = f"datasets/{root}"
     try:
-        found = [root] if root.endswith(".parquet") else sorted(files.glob(f"{root}/**/*.parquet"))
+        found = [root] if root.endswith(suffix) else sorted(files.glob(f"{root}/**/*{suffix}"))
     except raises as error:
         raise OSError(f"{place}: {error}") from error
     if not found:
-        raise ValueError(f"{place}: no parquet files there")
+        raise ValueError(f"{place}: no {suffix.removeprefix('.')} files there")
 
     def opener(path: str) -> Callable[[], IO[bytes]]:
         # fsspec reads ahead by megabytes; parquet readers know what they want.

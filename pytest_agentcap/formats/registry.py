@@ -39,6 +39,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             _format("sts", "session traces for the Hub's viewer"),
             _format("atif", "trajectories in the Agent Trajectory Interchange Format"),
             _format("otlp", "OpenTelemetry traces with GenAI attributes"),
+            _format("agenttrace", "AgentTrace 0.3.0 rows with telemetry, as JSONL and parquet"),
             _format("agentcap", "run directories of agentcap itself"),
         )
     )

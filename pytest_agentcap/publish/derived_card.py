@@ -18,6 +18,7 @@ ROWS: Mapping[str, str] = MappingProxyType(
         "sts": "One file is one thread of a session: a header line, then a line for each message.",
         "atif": "One file is one session as a trajectory in the Agent Trajectory Interchange Format.",
         "otlp": "One row is one session as an OTLP request: a span for the agent, for each call and each tool call.",
+        "agenttrace": "One row is one session as AgentTrace 0.3.0 tells it: model steps, tool calls, telemetry.",
         "agentcap": "One folder is one run as agentcap keeps it: two files for each call, and `run.json`.",
     }
 )
