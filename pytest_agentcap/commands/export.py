@@ -103,9 +103,7 @@ def _export_format(sources: list[RunDirectory | Path], args: argparse.Namespace)
         return status
     from pytest_agentcap.publish.derived import Export
 
-    # Secrets are replaced in text, not within a compressed file; the Hub makes a parquet of its own from the rows.
-    files = [file for file in report.files if file.suffix != ".parquet"]
-    return max(status, publishing.push_export(Export(args.format, folder, files, sources), args))
+    return max(status, publishing.push_export(Export(args.format, folder, report.files, sources), args))
 
 
 def _finish(run: RunDirectory) -> int:

@@ -77,7 +77,7 @@ def test_every_format_says_what_a_row_is():
     assert ROWS.keys() == FORMATS.keys()
 
 
-@pytest.mark.parametrize("form", ["sts", "atif", "otlp", "agentcap"])
+@pytest.mark.parametrize("form", ["sts", "atif", "otlp", "agenttrace", "agentcap"])
 def test_every_format_can_be_published(push, hub, form):
     push(form)
     assert data(hub)
@@ -121,7 +121,7 @@ def test_a_secret_in_what_it_is_made_from_stops_it(push, hub):
     assert not hub.repos
 
 
-@pytest.mark.parametrize("form", ["sft", "sts", "atif", "otlp"])
+@pytest.mark.parametrize("form", ["sft", "sts", "atif", "otlp", "agenttrace"])
 def test_secrets_are_replaced_in_it(push, hub, form):
     push(form, scanner=Counting((LIVE, True, False)), redact=True)
     content = b"".join(data(hub).values())
