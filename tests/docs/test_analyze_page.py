@@ -7,6 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from pytest_agentcap.cli import main
 
 PAGE = (Path(__file__).parents[2] / "docs" / "analyze.md").read_text("utf-8")
@@ -16,10 +18,12 @@ THEIRS = {"trace_id": "t", "model": "m", "spans": [], "llm_steps": [], "total_du
 
 def commands() -> list[list[str]]:
     blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in block.splitlines() if not line.startswith("pip ")]
+    return [shlex.split(line, comments=True) for line in lines]
 
 
 def test_the_examples_run_as_shown(project, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
     project.write_jsonl({"id": "list", "input": "count", "reference": "```bash\nls | wc -l\n```\nnone"})
     project.capture("prompts.jsonl").assert_outcomes(passed=1)
     monkeypatch.chdir(project.path)
@@ -34,5 +38,7 @@ def test_the_examples_run_as_shown(project, monkeypatch, capsys):
     told = capsys.readouterr()
     assert told.err == ""
     titles = re.findall(r"^## (.*)$", Path("analysis.md").read_text(), re.MULTILINE)
+    drawn = {re.sub(r"^timeline_\d\d_.*", "timeline_NN_TASK", path.stem) for path in Path("figures").iterdir()}
+    assert drawn == set(re.findall(r"^\| `(\w+)` \|", PAGE.partition("## Figures")[2], re.MULTILINE))
     described = re.findall(r"^\| ([A-Z][\w ,]+) \|", PAGE, re.MULTILINE)
     assert {title.partition(":")[0] for title in titles} == {name for cell in described for name in cell.split(", ")}
