@@ -37,6 +37,23 @@ def add(commands: Commands) -> None:
         help="where to (default: the run itself; with --format, agentcap-FORMAT)",
     )
     parser.add_argument("--latest", action="store_true", help="keep the highest attempt of each task and trial")
+    parser.add_argument(
+        "--redact-host", action="store_true", help="with --format: this machine's home, folder and name are replaced"
+    )
+    parser.add_argument(
+        "--redact-path",
+        action="append",
+        default=[],
+        metavar="PATH[=TEXT]",
+        help="with --format: what stands in this path's place (default: <redacted path>)",
+    )
+    parser.add_argument(
+        "--redact-line",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="with --format: lines that match become <redacted line>",
+    )
     publishing.add_options(parser)
     parser.set_defaults(command=_run)
 
@@ -45,6 +62,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.all == bool(args.targets):
         raise TargetError("export: name the runs, or pass --all")
     publishing.check_options(args)
+    _check_redaction(args)
     sources = _find_sources(workspace_folder(), args)
     files = [source for source in sources if isinstance(source, CapturesFile)]
     if files and not (args.format or args.push):
@@ -52,6 +70,15 @@ def _run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="agentcap-export-") as copies:
         # What is on the Hub is read whole, and more than once: by the scan, the export and the card.
         return _export([s if isinstance(s, RunDirectory) else local_copy(s, Path(copies)) for s in sources], args)
+
+
+def _redacts(args: argparse.Namespace) -> bool:
+    return bool(args.redact_host or args.redact_path or args.redact_line)
+
+
+def _check_redaction(args: argparse.Namespace) -> None:
+    if _redacts(args) and args.format in (None, "agentcap"):
+        raise TargetError("export: captures stay verbatim: paths and lines are redacted with another --format only")
 
 
 def _export(sources: list[RunDirectory | Path], args: argparse.Namespace) -> int:
@@ -90,14 +117,21 @@ def _find_source(folder: Path, target: str) -> Sequence[RunDirectory | CapturesF
 def _export_format(sources: list[RunDirectory | Path], args: argparse.Namespace) -> int:
     """Write the sources in another format and say so; return 1 when a run could not be finished or a call not read."""
     from pytest_agentcap.formats.export import export_format
+    from pytest_agentcap.formats.redaction import Redaction, host_lines, host_paths
 
+    redaction = None
+    if _redacts(args):
+        paths, lines = (host_paths(), host_lines()) if args.redact_host else ([], [])
+        redaction = Redaction.of([*args.redact_path, *paths], [*args.redact_line, *lines])
     status = max([_finish(source) for source in sources if isinstance(source, RunDirectory)], default=0)
     folder = args.output or Path(f"agentcap-{args.format}")
     latest = args.latest or bool(args.push and not args.all_attempts)
-    report = export_format(args.format, sources, folder, latest=latest)
+    report = export_format(args.format, sources, folder, latest=latest, redaction=redaction)
     for line in report.notes:
         complain(line)
     write(f"{folder}: {report.records} records in {len(report.files)} files, {report.bytes} bytes")
+    if redaction:
+        write(f"{folder}: {redaction.report}")
     status = 1 if report.notes else status
     if not args.push:
         return status

@@ -8,20 +8,29 @@ from pathlib import Path
 from pytest_agentcap.conversation.session import Conversation
 from pytest_agentcap.conversation.sources import Faults, read_parquet, read_run_directory
 from pytest_agentcap.formats.lines import ExportReport, write_lines
+from pytest_agentcap.formats.redaction import Redaction
 from pytest_agentcap.formats.registry import FORMATS
 from pytest_agentcap.runs.layout import RunDirectory
 
 
 def export_format(
-    name: str, sources: Iterable[RunDirectory | Path], folder: Path, *, latest: bool = False
+    name: str,
+    sources: Iterable[RunDirectory | Path],
+    folder: Path,
+    *,
+    latest: bool = False,
+    redaction: Redaction | None = None,
 ) -> ExportReport:
     """Write sources, run directories and captures parquets, into a folder, in a format of the registry.
 
-    `latest` keeps the highest attempt of each task and trial. Memory stays at one session (`dpo`: one task). Calls
-    that cannot be read are told in the report's notes. Raises ValueError for a file that is no captures parquet.
+    `latest` keeps the highest attempt of each task and trial; `redaction` replaces what is not to be told. Memory stays
+    at one session (`dpo`: one task). Calls that cannot be read are told in the report's notes. Raises ValueError for a
+    file that is no captures parquet.
     """
     faults = Faults()
     conversations = read_sources(sources, faults, latest=latest)
+    if redaction:
+        conversations = redaction.apply(conversations)
     report = write_lines(folder, FORMATS[name].load()(conversations))
     report.notes.extend(faults.lines)
     return report
