@@ -13,6 +13,7 @@ from _pytest.doctest import DoctestTextfile
 
 from pytest_agentcap.agents.arguments import longest_prompt
 from pytest_agentcap.agents.find import find_agent
+from pytest_agentcap.agents.spec import AgentSpec
 from pytest_agentcap.corpus.reader import CorpusError, corpus_files, is_corpus_file, read_corpus
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.distributed import ASSIGNMENT
@@ -77,6 +78,7 @@ def _read_tasks(path: Path, config: pytest.Config) -> tuple[Task, ...]:
     _check_unchanged(tasks[0], config)
     for name in config.stash[SETTINGS].agents:
         agent = find_agent(name, config.rootpath)
+        _check_images(tasks, agent)
         most = longest_prompt(agent)
         if most is not None:
             _check_lengths(tasks, agent.name, most)
@@ -90,6 +92,15 @@ def _check_unchanged(task: Task, config: pytest.Config) -> None:
     )
     if changed:
         raise CorpusError(changed)
+
+
+def _check_images(tasks: Iterable[Task], agent: AgentSpec) -> None:
+    for task in tasks:
+        if task.images and agent.images is None:
+            raise CorpusError(
+                f"{task.source}: the task has images, and {agent.name} takes none: use an agent whose agent.toml has "
+                "[images], or leave the task out"
+            )
 
 
 def _check_lengths(tasks: Iterable[Task], agent: str, most: int) -> None:

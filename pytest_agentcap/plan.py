@@ -108,6 +108,7 @@ class SessionPlan:
             "nodeid": self.nodeid,
             "prompt": self.task.prompt,
             "hint": self.task.hint,
+            "images": tuple(image.facts for image in self.task.images),
             "metadata": dict(self.task.metadata),
             "corpus_hash": self.task.corpus_hash,
             "grader_hashes": dict(self.grader_hashes),

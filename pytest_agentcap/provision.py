@@ -6,10 +6,11 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from pytest_agentcap.agents.commands import agent_files, variables_of
+from pytest_agentcap.agents.images import image_paths
 from pytest_agentcap.agents.skills import link_skills
 from pytest_agentcap.corpus.repotask import RepoTask
 from pytest_agentcap.plan import SessionPlan
-from pytest_agentcap.sandbox.base import SandboxSession
+from pytest_agentcap.sandbox.base import SandboxError, SandboxSession
 from pytest_agentcap.sandbox.patch import Baseline
 
 
@@ -34,11 +35,21 @@ def provide(plan: SessionPlan, box: SandboxSession, lease: str, scratch: Path) -
         discovery = variables_of(plan.model, box, lease).render(plan.agent.skills)
         own = source is not None and (source / "AGENTS.md").exists()
         added |= link_skills(box, plan.options.skills, discovery, own)
+    _put_images(plan, box)
     for path, data in agent_files(plan.agent, plan.model, box, lease):
         box.put(path, data)
         if PurePosixPath(path).is_relative_to(box.workspace):
             added[str(PurePosixPath(path).relative_to(box.workspace))] = data
     return Baseline.of(source, added)
+
+
+def _put_images(plan: SessionPlan, box: SandboxSession) -> None:
+    images = plan.task.images
+    for path, image in zip(image_paths(box.home, images), images, strict=True):
+        try:
+            box.put(path, image.read())
+        except ValueError as error:
+            raise SandboxError(str(error)) from error
 
 
 def _make_folders(task: RepoTask, box: SandboxSession) -> None:

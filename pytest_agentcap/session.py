@@ -13,6 +13,7 @@ from msgspec import to_builtins
 
 from pytest_agentcap.agents.commands import variables_of
 from pytest_agentcap.agents.driver import Scene, driver_of
+from pytest_agentcap.agents.images import image_paths
 from pytest_agentcap.agents.left import export_trace, keep_trace
 from pytest_agentcap.agents.templates import Variables
 from pytest_agentcap.assessment import Evidence, assess, assessment_in, conversation_of, expected_by
@@ -216,7 +217,8 @@ class AgentSession:
         watch = UpstreamWatch(lease, plan.run.captures, plan.model, around.proxy.recorded_as)
         folder = plan.task.repo.folder if plan.task.repo else "."
         place = box if folder == "." else InFolder(box, folder)
-        scene = Scene(plan.agent, plan.model, place, lease.token, around.scratch, around.earlier)
+        images = image_paths(box.home, plan.task.images)
+        scene = Scene(plan.agent, plan.model, place, lease.token, around.scratch, around.earlier, images)
         most = plan.task.repo.max_commands if plan.task.repo else None
         commands = CommandWatch(lease, plan.run.captures, most) if most else None
         self._opened = Stage(plan, around, box, lease, watch, driver_of(scene), self._budget, commands)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+from pytest_agentcap.agents.images import prompt_with_images, with_images
 from pytest_agentcap.agents.spec import AgentSpec
 from pytest_agentcap.agents.templates import Variables
 from pytest_agentcap.sandbox.base import Command, SandboxSession
@@ -45,15 +47,30 @@ def _configured_servers(agent: AgentSpec, variables: Variables) -> tuple[str, by
 
 
 def turn_command(
-    agent: AgentSpec, model: str, box: SandboxSession, lease: str, prompt: str, number: int, session: str | None
+    agent: AgentSpec,
+    model: str,
+    box: SandboxSession,
+    lease: str,
+    prompt: str,
+    number: int,
+    session: str | None,
+    images: Sequence[str] = (),
 ) -> tuple[Command, str | None]:
-    """Return the n-th turn's command, and the session id if it is known before the turn."""
+    """Return the n-th turn's command, and the session id if it is known before the turn.
+
+    `images` are paths in the sandbox; the first turn brings them.
+    """
     if number == 1 and agent.session.id == "chosen":
         session = str(uuid.uuid4())
     variables = variables_of(model, box, lease, session or "", prompt)
+    if agent.images and number == 1:
+        prompt = prompt_with_images(prompt, agent.images, variables, images)
+        variables = replace(variables, prompt=prompt)
     if agent.command.prompt == "file":
         box.put(variables.prompt_file, prompt.encode(), 0o600)
     words = agent.command.first if number == 1 else agent.command.next
+    if agent.images and number == 1:
+        words = with_images(words, agent.images, images)
     env = {key: variables.render(value) for key, value in agent.environment.items()}
     env |= {"AGENTCAP_PROXY_URL": variables.base_url, "AGENTCAP_MODEL": model}
     command = Command(

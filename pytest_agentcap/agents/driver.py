@@ -20,7 +20,10 @@ OUTPUT_READ = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Hold what an agent of one session is driven with; `earlier` is what other sessions left in the same home."""
+    """Hold what an agent of one session is driven with; `earlier` is what other sessions left in the same home.
+
+    `images` are the paths in the sandbox of what the first prompt brings.
+    """
 
     agent: AgentSpec
     model: str
@@ -28,12 +31,13 @@ class Scene:
     lease: str
     scratch: Path
     earlier: set[tuple[str, str]] = field(default_factory=set)
+    images: tuple[str, ...] = ()
 
     def variables(self, session_id: str | None, prompt: str = "") -> Variables:
         return variables_of(self.model, self.box, self.lease, session_id or "", prompt)
 
     def command(self, prompt: str, number: int, session_id: str | None) -> tuple[Command, str | None]:
-        return turn_command(self.agent, self.model, self.box, self.lease, prompt, number, session_id)
+        return turn_command(self.agent, self.model, self.box, self.lease, prompt, number, session_id, self.images)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ This one file is copied into sandboxes and run there, so it needs nothing but Py
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import http.client
 import json
@@ -298,12 +299,12 @@ class Session:
             raise LoopError(f"--resume: {self._path} is damaged: {error}") from error
 
 
-def run_turn(model: Model, session: Session, prompt: str, max_steps: int) -> str:
-    """Work on a prompt until the model answers without a tool call; return that answer.
+def run_turn(model: Model, session: Session, content: Any, max_steps: int) -> str:
+    """Work on a prompt, a text or a list of parts, until the model answers without a tool call; return that answer.
 
     Raises LoopError.
     """
-    session.add({"role": "user", "content": prompt})
+    session.add({"role": "user", "content": content})
     for _ in range(max_steps):
         message = model.complete(session.messages)
         if "tool_calls" not in message:
@@ -327,6 +328,14 @@ def read_prompt() -> str:
     return prompt
 
 
+def with_images(prompt: str, paths: list[Path]) -> Any:
+    """Return a message's content: the prompt, and behind it images, whose types their names' endings tell."""
+    images = [(path.suffix[1:], base64.b64encode(path.read_bytes()).decode()) for path in paths]
+    urls = [f"data:image/{kind};base64,{data}" for kind, data in images]
+    parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [{"type": "text", "text": prompt}, *parts] if parts else prompt
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="loop", description=__doc__)
     parser.add_argument("--base-url", required=True, help="where chat/completions is served, such as http://host/v1")
@@ -334,13 +343,14 @@ def main() -> int:
     parser.add_argument("--session", required=True, help="the conversation's name")
     parser.add_argument("--resume", action="store_true", help="continue the conversation instead of starting it anew")
     parser.add_argument("--max-steps", type=int, default=50, help="model calls in one turn, default 50")
+    parser.add_argument("--image", type=Path, action="append", default=[], help="send this image with the prompt")
     options = parser.parse_args()
     # Commands have sessions of their own: turned into an exit, a TERM reaches them through run_bash.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     model = Model(options.base_url, options.model, os.environ.get("OPENAI_API_KEY"))
     try:
-        prompt = read_prompt()
-        answer = run_turn(model, Session(options.session, options.resume), prompt, options.max_steps)
+        content = with_images(read_prompt(), options.image)
+        answer = run_turn(model, Session(options.session, options.resume), content, options.max_steps)
     except (LoopError, OSError) as error:
         print(f"loop: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,8 @@ from pytest_agentcap.agents.templates import unknown_placeholders
 
 # What is made by us and not read from an agent.toml.
 MADE = frozenset({"folder", "headless", "speaks_rpc", "on_host_only", "servers"})
+# Only in `images`, and filled in for each of a task's images.
+IMAGE = "{{image}}"
 
 
 class AgentError(ValueError):
@@ -106,6 +108,16 @@ class McpWay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shape: McpShape = McpShape()
 
 
+class ImageWay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Say how an agent takes images: `arguments` are added to its first command line for each, `prompt` to its prompt.
+
+    `{{image}}` is the image's path in the sandbox; one of the two has it.
+    """
+
+    arguments: tuple[str, ...] = ()
+    prompt: str | None = None
+
+
 class AgentFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name a file that each session gets: a `template` of the agent's folder, or a `program` of this package."""
 
@@ -138,6 +150,7 @@ class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: tuple[AgentFile, ...] = ()
     limits: dict[str, str] = {}
     mcp: McpWay | None = None
+    images: ImageWay | None = None
     folder: Path = Path()
     headless: HeadlessSchema | None = None
     speaks_rpc: bool = False
@@ -195,6 +208,11 @@ def _problems(spec: AgentSpec) -> list[str]:
     texts += [*spec.trace.paths, *spec.trace.export]
     texts += [text for text in (spec.session.path, spec.reply.file, spec.skills) if text]
     texts += [spec.mcp.path, *spec.mcp.arguments] if spec.mcp else []
+    if spec.images:
+        ways = [*spec.images.arguments, spec.images.prompt or ""]
+        if not any(IMAGE in way for way in ways):
+            found.append(f"images: {IMAGE} belongs in arguments or in prompt")
+        texts += [way.replace(IMAGE, "") for way in ways]
     templates = [spec.folder / file.template for file in spec.files if file.template]
     texts += [template.read_text("utf-8") for template in templates if template.is_file()]
     found += [f"unknown placeholder {{{{{name}}}}}" for text in texts for name in unknown_placeholders(text)]

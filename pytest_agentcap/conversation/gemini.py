@@ -141,14 +141,19 @@ def _part(part: Document) -> Part:
         return ToolCall(as_text(call.get("id")), str(call.get("name") or ""), argument_text(call.get("args")))
     if isinstance(part.get("functionResponse"), dict):
         given = part["functionResponse"]
-        return ToolResult(
-            as_text(given.get("id")), (Text(_response_text(given.get("response"))),), None, as_text(given.get("name"))
-        )
-    for key, field in (("inlineData", "data"), ("fileData", "fileUri")):
-        data = as_object(part.get(key))
-        kind, value = as_text(data.get("mimeType")), as_text(data.get(field))
-        if value is not None and (kind or "").startswith("image/"):
-            return Image(kind, value) if key == "inlineData" else Image(kind, url=value)
+        told = (Text(_response_text(given.get("response"))), *map(_media, as_objects(given.get("parts"))))
+        return ToolResult(as_text(given.get("id")), told, None, as_text(given.get("name")))
+    return _media(part)
+
+
+def _media(part: Document) -> Image | Opaque:
+    """Read a part that holds a file or names one, in either of the spellings that the API takes."""
+    inline = as_object(part.get("inlineData") or part.get("inline_data"))
+    named = as_object(part.get("fileData") or part.get("file_data"))
+    kind = as_text(inline.get("mimeType") or inline.get("mime_type") or named.get("mimeType") or named.get("mime_type"))
+    data, url = as_text(inline.get("data")), as_text(named.get("fileUri") or named.get("file_uri"))
+    if (data is not None or url is not None) and (kind or "").startswith("image/"):
+        return Image(kind, data, url)
     return Opaque(next(iter(part), "unknown"), encode(part))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pytest_agentcap.corpus.source import CorpusError, Entry, Source
 from pytest_agentcap.strict import NotStrictJSON, loads
 
-_KEYS = frozenset({"id", "input", "hint", "reference", "metadata", "timeout"})
+_KEYS = frozenset({"id", "input", "hint", "reference", "metadata", "timeout", "images"})
 _OLD_HINT = "expected"
 _MAX_TIMEOUT_MS = 10**10
 
@@ -19,8 +19,10 @@ def read_jsonl(source: Source) -> Iterator[Entry]:
     """Yield an entry for each line that is not blank.
 
     Keys: `id`, `input` (a string, or a list of strings: the scripted turns), `hint`, `reference` (a string, or a list:
-    the n-th for the n-th prompt), `metadata` (an object) and `timeout` (milliseconds). A null counts as absent, except
-    for `input`. The old name `expected` is read as `hint` with a DeprecationWarning, and keys that nobody reads are
+    the n-th for the n-th prompt), `metadata` (an object), `timeout` (milliseconds) and `images` (paths, a string or a
+    list). A null counts as absent, except for `input`.
+
+    The old name `expected` is read as `hint` with a DeprecationWarning, and keys that nobody reads are
     listed in a UserWarning, each once per file. Raises CorpusError.
     """
     old_hint_line: int | None = None
@@ -70,6 +72,7 @@ def _entry(source: Source, line: int, record: Mapping[str, Any]) -> Entry:
     if len(references) > len(prompts):
         problem = f"{len(references)} references for {len(prompts)} prompts"
         raise source.error(line, problem, "write at most one reference for each prompt")
+    images = _texts(source, line, record, "images") if record.get("images") is not None else ()
     metadata = record.get("metadata")
     if metadata is not None and not isinstance(metadata, dict):
         raise _wrong_type(source, line, "metadata", "an object", metadata)
@@ -85,6 +88,7 @@ def _entry(source: Source, line: int, record: Mapping[str, Any]) -> Entry:
         references=references,
         metadata=metadata or {},
         timeout_s=_timeout_s(source, line, record.get("timeout")),
+        images=images,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pytest_agentcap.corpus import harbor
 from pytest_agentcap.corpus.harbor import is_harbor_task, read_harbor_task
 from pytest_agentcap.corpus.ids import assign_ids
+from pytest_agentcap.corpus.images import find_images
 from pytest_agentcap.corpus.jsonl import read_jsonl
 from pytest_agentcap.corpus.repotasks import index_of, is_repo_task, read_repo_task, set_of
 from pytest_agentcap.corpus.source import CorpusError, Entry, Source
@@ -80,7 +81,10 @@ def read_corpus(path: Path, *, root: Path) -> tuple[Task, ...]:
     _check_ids(source, entries, ids)
     corpus = corpus_name(path)
     return tuple(
-        _task(entry, task_id, corpus, index, source)
+        replace(
+            _task(entry, task_id, corpus, index, source),
+            images=tuple(find_images(source, entry.line, path.parent, entry.images)),
+        )
         for index, (entry, task_id) in enumerate(zip(entries, ids, strict=True), start=1)
     )
 

@@ -39,6 +39,7 @@ class Entry:
     """Hold what one corpus entry says, before the corpus gives it an id and an index.
 
     `line` is where it starts, 1-based. The other fields are those of `Task`; `id` is None where the file names none.
+    `images` are paths from the corpus's folder on.
     """
 
     line: int
@@ -48,3 +49,4 @@ class Entry:
     references: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float | None = None
+    images: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_agentcap.corpus.harbortask import HarborTask
+from pytest_agentcap.corpus.images import TaskImage
 from pytest_agentcap.corpus.repotask import RepoTask
 
 
@@ -16,8 +17,9 @@ class Task:
 
     `prompts` are the scripted turns; the first is the task's prompt. `references` are shell scripts, the n-th for the
     n-th prompt: what a correct agent could run. `index` is 1-based in its corpus; `source` is `file:line`. `repo` is
-    what a task on a repository says of it and of its answer. `harbor` is
-    what a Harbor task folder says of its container and verifier. `corpus_hash` is the SHA-256 of the corpus file.
+    what a task on a repository says of it and of its answer. `harbor` is what a Harbor task folder says of its
+    container and verifier. `corpus_hash` is the SHA-256 of the corpus file. `images` go to the agent with the first
+    prompt.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Task:
     corpus_hash: str | None = None
     repo: RepoTask | None = None
     harbor: HarborTask | None = None
+    images: tuple[TaskImage, ...] = ()
 
     @property
     def prompt(self) -> str:

@@ -36,7 +36,8 @@ class SessionResult:
     """Hold what is known of one session; `verdict` is None while it runs. Times are epoch seconds.
 
     `models` has calls and tokens by the model that was asked for; the token counts beside it are the task's model's.
-    `assessment` is what the oracles of a task on a repository found.
+    `images` are the task's: `path` in its corpus, `media_type`, `sha256`. `assessment` is what the oracles of a task on
+    a repository found.
     """
 
     session: str
@@ -81,6 +82,7 @@ class SessionResult:
     cost_usd: float | None = None
     waited_s: float = 0.0
     run_limit: bool = False
+    images: tuple[Mapping[str, str], ...] = ()
 
     @property
     def completed_turns(self) -> int:

@@ -62,6 +62,31 @@ def test_what_does_not_fit_together_is_named_by_file_and_key(
     assert str(caught.value) == f"{path}: {problem}"
 
 
+@pytest.mark.parametrize(
+    ("images", "problem"),
+    [
+        ('arguments = ["--image"]', "images: {{image}} belongs in arguments or in prompt"),
+        ('prompt = "@{{image}} {{picture}}"', "unknown placeholder {{picture}}"),
+        ("most = 1", "Object contains unknown field `most` - at `$.images`"),
+    ],
+)
+def test_a_way_for_images_names_the_image_and_nothing_unknown(tmp_path: Path, images: str, problem: str) -> None:
+    path = tmp_path / "agent.toml"
+    command = 'command = { first = ["a"], next = ["a"], prompt = "stdin" }'
+    path.write_text(f'{HEAD}{command}\nsession = {{ id = "chosen" }}\n[images]\n{images}\n')
+    with pytest.raises(AgentError) as caught:
+        read_agent(path)
+    assert str(caught.value) == f"{path}: {problem}"
+
+
+def test_an_image_is_a_placeholder_of_its_own_section_only(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    command = 'command = { first = ["a", "{{image}}"], next = ["a"], prompt = "stdin" }'
+    path.write_text(f'{HEAD}{command}\nsession = {{ id = "chosen" }}\n')
+    with pytest.raises(AgentError, match=r"unknown placeholder \{\{image\}\}"):
+        read_agent(path)
+
+
 @pytest.mark.parametrize("word", ["--", "-p", "--prompt"])
 def test_an_argument_prompt_stands_behind_an_option_or_dashes(tmp_path: Path, word: str) -> None:
     path = tmp_path / "agent.toml"

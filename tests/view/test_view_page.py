@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from local_hub import READER, LocalHub, Repo
 
 from pytest_agentcap.publish.parquet import write_parquet
+from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.listing import TargetError
 from pytest_agentcap.runs.results import update_result
 from pytest_agentcap.view.build import build_page
@@ -209,3 +210,18 @@ def test_a_run_without_sessions_is_told(workspace):
     (workspace / ".agentcap" / "empty" / "captures").mkdir(parents=True)
     with pytest.raises(ValueError, match="empty: no sessions to show"):
         build_page(["empty"])
+
+
+def test_an_image_of_a_message_is_in_the_page_where_the_message_tells_it(workspace, new_session, read_page):
+    data = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(200))).decode()
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    session = new_session("buy")
+    prompt = {"role": "user", "content": [{"type": "text", "text": "look"}, image]}
+    session.call([session.SYSTEM, prompt], session.says("a cat"))
+    session.save(RunDirectory(workspace / ".agentcap" / "pi-local-1"))
+    page = read_page(build_page([str(workspace / ".agentcap" / "pi-local-1")]).html)
+    told = [part for message in page.document(0)["messages"] for part in message["parts"]]
+    (shown,) = [part for part in told if part["type"] == "image"]
+    assert (shown["media_type"], shown["url"]) == ("image/png", None)
+    assert page.text(0, shown["data"]) == data
+    assert "img-src blob:" in page.policy
