@@ -200,10 +200,12 @@ def test_every_key_and_placeholder_of_an_agent_is_described():
     import msgspec
 
     from pytest_agentcap.agents.spec import (
+        IMAGE,
         MADE,
         AgentFile,
         AgentSpec,
         CommandLines,
+        ImageWay,
         Install,
         McpShape,
         McpWay,
@@ -214,13 +216,13 @@ def test_every_key_and_placeholder_of_an_agent_is_described():
     from pytest_agentcap.agents.templates import Variables
 
     tables = {"command": CommandLines, "session": SessionSource, "reply": ReplySource}
-    tables |= {"trace": Trace, "install": Install, "mcp": McpWay, "mcp.shape": McpShape}
+    tables |= {"trace": Trace, "install": Install, "mcp": McpWay, "mcp.shape": McpShape, "images": ImageWay}
     keys = {field.name for field in msgspec.structs.fields(AgentSpec)} - {*MADE, *tables}
     tables |= {"files": AgentFile}
     keys |= {f"{name}.{field.name}" for name, struct in tables.items() for field in msgspec.structs.fields(struct)}
     assert set(named_in_rows(section("docs/agents.md", "### agent.toml"))) == keys - {"mcp.shape"}
     placeholders = {f"{{{{{field.name}}}}}" for field in fields(Variables)}
-    assert set(named_in_rows(section("docs/agents.md", "### Placeholders"))) == placeholders
+    assert set(named_in_rows(section("docs/agents.md", "### Placeholders"))) == {*placeholders, IMAGE}
 
 
 def test_every_key_of_a_headless_schema_and_of_a_step_is_described():
