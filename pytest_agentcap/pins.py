@@ -87,7 +87,7 @@ def _definition_hash(agent: AgentSpec) -> str:
     digest = hashlib.sha256(
         msgspec.json.encode(msgspec.structs.replace(agent, folder=Path(), servers={}), order="sorted", enc_hook=str)
     )
-    for file in agent.files:
+    for file in agent.every_file:
         if file.template:
             digest.update((agent.folder / file.template).read_bytes())
     return digest.hexdigest()

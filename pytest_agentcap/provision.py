@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from pytest_agentcap.agents.commands import agent_files, variables_of
-from pytest_agentcap.agents.images import image_paths
+from pytest_agentcap.agents.images import for_images, image_paths
 from pytest_agentcap.agents.skills import link_skills
 from pytest_agentcap.corpus.repotask import RepoTask
 from pytest_agentcap.plan import SessionPlan
@@ -36,7 +36,8 @@ def provide(plan: SessionPlan, box: SandboxSession, lease: str, scratch: Path) -
         own = source is not None and (source / "AGENTS.md").exists()
         added |= link_skills(box, plan.options.skills, discovery, own)
     _put_images(plan, box)
-    for path, data in agent_files(plan.agent, plan.model, box, lease):
+    agent = for_images(plan.agent) if plan.task.images else plan.agent
+    for path, data in agent_files(agent, plan.model, box, lease):
         box.put(path, data)
         if PurePosixPath(path).is_relative_to(box.workspace):
             added[str(PurePosixPath(path).relative_to(box.workspace))] = data

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_agentcap.agents.spec import IMAGE, ImageWay
+import msgspec
+
+from pytest_agentcap.agents.spec import IMAGE, AgentSpec, ImageWay
 from pytest_agentcap.agents.templates import Variables
 from pytest_agentcap.corpus.images import TaskImage
 
@@ -15,6 +17,15 @@ def image_paths(home: str, images: Sequence[TaskImage]) -> tuple[str, ...]:
     """Return where each image lies in the sandbox, outside of the workspace, under a name that says its type."""
     endings = [image.media_type.removeprefix("image/") for image in images]
     return tuple(f"{home}/{FOLDER}/image-{number}.{ending}" for number, ending in enumerate(endings, start=1))
+
+
+def for_images(agent: AgentSpec) -> AgentSpec:
+    """Return an agent with the files that it gets where a task has images."""
+    if agent.images is None:
+        return agent
+    changed = {file.path: file for file in agent.images.files}
+    files = {**{file.path: file for file in agent.files}, **changed}
+    return msgspec.structs.replace(agent, files=tuple(files.values()))
 
 
 def with_images(words: tuple[str, ...], way: ImageWay, paths: Sequence[str]) -> tuple[str, ...]:

@@ -108,22 +108,24 @@ class McpWay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shape: McpShape = McpShape()
 
 
-class ImageWay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Say how an agent takes images: `arguments` are added to its first command line for each, `prompt` to its prompt.
-
-    `{{image}}` is the image's path in the sandbox; one of the two has it.
-    """
-
-    arguments: tuple[str, ...] = ()
-    prompt: str | None = None
-
-
 class AgentFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name a file that each session gets: a `template` of the agent's folder, or a `program` of this package."""
 
     path: str
     template: str | None = None
     program: Literal["loop.py"] | None = None
+
+
+class ImageWay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Say how an agent takes images: `arguments` are added to its first command line for each, `prompt` to its prompt.
+
+    `{{image}}` is the image's path in the sandbox; one of the two has it. `files` stand in the place of the agent's
+    files of the same paths where a task has images.
+    """
+
+    arguments: tuple[str, ...] = ()
+    prompt: str | None = None
+    files: tuple[AgentFile, ...] = ()
 
 
 class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -168,6 +170,11 @@ class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         told = self.headless.timeout if self.headless else None
         return None if told is None else told / 1000
 
+    @property
+    def every_file(self) -> tuple[AgentFile, ...]:
+        """Return all files that a session may get, those for tasks with images, too."""
+        return self.files + (self.images.files if self.images else ())
+
 
 def read_agent(path: Path) -> AgentSpec:
     """Read an agent.toml.
@@ -199,12 +206,8 @@ def _problems(spec: AgentSpec) -> list[str]:
         found.append('session: json or pattern is needed when id = "output", and only then')
     if (spec.session.id == "file") != bool(spec.session.path):
         found.append('session.path: needed when id = "file", and only then')
-    for number, file in enumerate(spec.files):
-        if bool(file.template) == bool(file.program):
-            found.append(f"files[{number}]: give either template or program")
-        if file.template and not (spec.folder / file.template).is_file():
-            found.append(f"files[{number}].template: there is no {file.template} beside agent.toml")
-    texts = [*spec.command.first, *spec.command.next, *spec.environment.values(), *(f.path for f in spec.files)]
+    found += _file_problems(spec.folder, "files", spec.files)
+    texts = [*spec.command.first, *spec.command.next, *spec.environment.values(), *(f.path for f in spec.every_file)]
     texts += [*spec.trace.paths, *spec.trace.export]
     texts += [text for text in (spec.session.path, spec.reply.file, spec.skills) if text]
     texts += [spec.mcp.path, *spec.mcp.arguments] if spec.mcp else []
@@ -213,9 +216,20 @@ def _problems(spec: AgentSpec) -> list[str]:
         if not any(IMAGE in way for way in ways):
             found.append(f"images: {IMAGE} belongs in arguments or in prompt")
         texts += [way.replace(IMAGE, "") for way in ways]
-    templates = [spec.folder / file.template for file in spec.files if file.template]
+        found += _file_problems(spec.folder, "images.files", spec.images.files)
+    templates = [spec.folder / file.template for file in spec.every_file if file.template]
     texts += [template.read_text("utf-8") for template in templates if template.is_file()]
     found += [f"unknown placeholder {{{{{name}}}}}" for text in texts for name in unknown_placeholders(text)]
+    return found
+
+
+def _file_problems(folder: Path, key: str, files: tuple[AgentFile, ...]) -> list[str]:
+    found = []
+    for number, file in enumerate(files):
+        if bool(file.template) == bool(file.program):
+            found.append(f"{key}[{number}]: give either template or program")
+        if file.template and not (folder / file.template).is_file():
+            found.append(f"{key}[{number}].template: there is no {file.template} beside agent.toml")
     return found
 
 

@@ -67,6 +67,10 @@ def test_what_does_not_fit_together_is_named_by_file_and_key(
     [
         ('arguments = ["--image"]', "images: {{image}} belongs in arguments or in prompt"),
         ('prompt = "@{{image}} {{picture}}"', "unknown placeholder {{picture}}"),
+        (
+            'prompt = "@{{image}}"\nfiles = [{ path = "{{home}}/x", template = "none" }]',
+            "images.files[0].template: there is no none beside agent.toml",
+        ),
         ("most = 1", "Object contains unknown field `most` - at `$.images`"),
     ],
 )
