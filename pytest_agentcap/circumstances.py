@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_agentcap.credentials import Key
-from pytest_agentcap.options import SCRIPTED, ModelTarget, Settings
+from pytest_agentcap.option_values import SCRIPTED
 from pytest_agentcap.replay.settings import replayed_source
+from pytest_agentcap.settings import Settings
+from pytest_agentcap.targets import ModelTarget
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec

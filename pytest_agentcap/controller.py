@@ -33,7 +33,6 @@ from pytest_agentcap.joining import (
     repeatable,
     take,
 )
-from pytest_agentcap.options import ModelTarget, Settings
 from pytest_agentcap.pins import Pins, pins_of
 from pytest_agentcap.preflight import (
     PreflightError,
@@ -51,6 +50,8 @@ from pytest_agentcap.runs.pairs import finish_journals
 from pytest_agentcap.runs.provider import provider_of
 from pytest_agentcap.runs.recovery import Hold, close_results
 from pytest_agentcap.sandbox.base import SandboxError
+from pytest_agentcap.settings import Settings
+from pytest_agentcap.targets import ModelTarget
 
 if TYPE_CHECKING:
     from pytest_agentcap.analysis.rates import RunRates

@@ -6,9 +6,11 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from pytest_agentcap.options import ROUTER, SCRIPTED, ModelTarget, Settings
+from pytest_agentcap.option_values import ROUTER, SCRIPTED
 from pytest_agentcap.replay.settings import replayed_source
 from pytest_agentcap.runs.masking import environment_secrets
+from pytest_agentcap.settings import Settings
+from pytest_agentcap.targets import ModelTarget
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@ import pytest
 
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.distributed import ASSIGNMENT
-from pytest_agentcap.options import SCRIPTED, ModelTarget, Settings
+from pytest_agentcap.option_values import SCRIPTED
 from pytest_agentcap.replay.settings import replayed_source
+from pytest_agentcap.settings import Settings
+from pytest_agentcap.targets import ModelTarget
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec

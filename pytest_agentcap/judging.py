@@ -9,8 +9,9 @@ from pytest_agentcap.credentials import key_of, own_key
 from pytest_agentcap.grading.base import GraderError
 from pytest_agentcap.grading.builtin import Toolbox
 from pytest_agentcap.grading.judge import JudgeServer
-from pytest_agentcap.options import ROUTER, SCRIPTED, Settings, judge_url, model_id
+from pytest_agentcap.option_values import ROUTER, SCRIPTED, judge_url, model_id
 from pytest_agentcap.proxy.apis import Upstream
+from pytest_agentcap.settings import Settings
 
 KEY_VARIABLE = "AGENTCAP_JUDGE_API_KEY"
 

@@ -14,9 +14,9 @@ from pytest_agentcap.collector import Corpus, corpus_of_folder
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.distributed import ASSIGNMENT, Assignment
 from pytest_agentcap.joining import Standing
-from pytest_agentcap.options import Settings
 from pytest_agentcap.runs.attempts import Selected, add_to_plan
 from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.settings import Settings
 
 _OURS = frozenset({"agent_session", "agent_sandbox", "capture_run"})
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from pytest_agentcap.options import ModelTarget, model_id, upstream_url
+from pytest_agentcap.option_values import model_id, upstream_url
+from pytest_agentcap.targets import ModelTarget
 
 # What stands for a key in a list of models: the name of a variable, or the key itself.
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from pytest_agentcap.agents.spec import AgentSpec
-from pytest_agentcap.options import ModelTarget, Settings
 from pytest_agentcap.replay.settings import replay_facts
+from pytest_agentcap.settings import Settings
+from pytest_agentcap.targets import ModelTarget
 
 Pins = Mapping[str, Any]
 # What makes a run another one, and not the same one with something changed.

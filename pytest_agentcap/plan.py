@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pytest_agentcap.budget import Budget
     from pytest_agentcap.debug import Debug
     from pytest_agentcap.followup.base import Drafter, Followup
-    from pytest_agentcap.options import Settings
     from pytest_agentcap.proxy.server import CaptureProxy
     from pytest_agentcap.replay.replay import ReplayFor
     from pytest_agentcap.sandbox.workspace import Workspace
     from pytest_agentcap.session import AgentSession
+    from pytest_agentcap.settings import Settings
     from pytest_agentcap.upstream.scripted import ScriptedModel
 
 DEFAULT_TURN_TIMEOUT_S = 1200.0

@@ -11,7 +11,8 @@ import pytest
 from pytest_agentcap import fixtures
 from pytest_agentcap.distributed import WorkerStart, is_worker, take_over
 from pytest_agentcap.fixtures import SESSION, SETTINGS
-from pytest_agentcap.options import Settings, add_long_options, add_short_options, agents_given
+from pytest_agentcap.options import add_long_options, add_short_options, agents_given
+from pytest_agentcap.settings import Settings
 
 # An editable install gets no assertion rewriting for test functions that a plugin ships.
 pytest.register_assert_rewrite("pytest_agentcap.testcase")

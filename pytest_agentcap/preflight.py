@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_agentcap.credentials import Key
-from pytest_agentcap.options import SCRIPTED, Settings
+from pytest_agentcap.option_values import SCRIPTED
 from pytest_agentcap.plan import sandbox_options_of
 from pytest_agentcap.replay.settings import replayed_source
 from pytest_agentcap.sandbox.choose import make_sandbox
 from pytest_agentcap.sandbox.egress import ClosedDoor
 from pytest_agentcap.sandbox.workspace import prepare_workspace
+from pytest_agentcap.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec

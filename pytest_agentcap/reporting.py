@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_agentcap.options import SCRIPTED, Settings
+from pytest_agentcap.option_values import SCRIPTED
 from pytest_agentcap.replay.settings import replayed_source
 from pytest_agentcap.runs.order import last_attempts
+from pytest_agentcap.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_agentcap.controller import Controller, FinishedRun

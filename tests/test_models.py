@@ -8,7 +8,7 @@ import pytest
 from pytest_agentcap.credentials import KeyMissing, key_of
 from pytest_agentcap.fixtures import SETTINGS
 from pytest_agentcap.models import ModelsError, read_models
-from pytest_agentcap.options import ModelTarget
+from pytest_agentcap.targets import ModelTarget
 
 FIRST, SECOND = "sk-first-0123456789", "sk-second-0123456789"
 

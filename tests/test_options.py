@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_agentcap.fixtures import SETTINGS
-from pytest_agentcap.options import Settings
+from pytest_agentcap.settings import Settings
 
 
 def settings_of(pytester: pytest.Pytester, *args: str) -> Settings:

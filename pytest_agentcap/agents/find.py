@@ -16,7 +16,7 @@ from pytest_agentcap.agents.spec import AgentError, AgentSpec, read_agent
 from pytest_agentcap.shipped import packaged
 
 if TYPE_CHECKING:
-    from pytest_agentcap.options import Settings
+    from pytest_agentcap.settings import Settings
 
 DEFINITION = "agent.toml"
 CONTAINERFILE = "Containerfile"

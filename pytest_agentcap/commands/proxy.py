@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.credentials import find_key, known_secrets
-    from pytest_agentcap.options import is_base_url
+    from pytest_agentcap.option_values import is_base_url
     from pytest_agentcap.proxy.apis import Upstream
     from pytest_agentcap.proxy.leases import new_token
     from pytest_agentcap.proxy.standalone import StandaloneProxy

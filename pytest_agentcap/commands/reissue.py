@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.credentials import find_key
-    from pytest_agentcap.options import SCRIPTED, is_base_url, model_id
+    from pytest_agentcap.option_values import SCRIPTED, is_base_url, model_id
 
     if args.upstream != SCRIPTED and not is_base_url(args.upstream):
         raise ValueError(f"--upstream {args.upstream}: give a URL without query, or 'scripted'")
@@ -71,7 +71,7 @@ def _reissue(
     args: argparse.Namespace, agent: str, sessions: list[RecordedSession], upstream: str, key: Key | None
 ) -> int:
     from pytest_agentcap.credentials import known_secrets
-    from pytest_agentcap.options import SCRIPTED
+    from pytest_agentcap.option_values import SCRIPTED
     from pytest_agentcap.proxy.apis import Upstream
     from pytest_agentcap.proxy.server import CaptureProxy
     from pytest_agentcap.publish.parquet import write_parquet

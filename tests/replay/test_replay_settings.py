@@ -6,10 +6,11 @@ import pytest
 
 from pytest_agentcap.credentials import key_of
 from pytest_agentcap.fixtures import SETTINGS
-from pytest_agentcap.options import OPTIONS, Settings
+from pytest_agentcap.options import OPTIONS
 from pytest_agentcap.preflight import PreflightError, check_push, check_upstream
 from pytest_agentcap.replay.settings import ReplaySettings, replayed_source
 from pytest_agentcap.runs.provider import provider_of
+from pytest_agentcap.settings import Settings
 
 UNSET = {option.name: None for option in OPTIONS}
 
