@@ -27,7 +27,9 @@ def test_the_key_reaches_the_upstream_and_nothing_else(project, monkeypatch, htt
         options = ("--agent", "shell", "--sandbox", "host", "--model", "m", "--upstream", upstream.url)
         result = project.pytest(*options, "--junitxml=report.xml", "-n2")
     result.assert_outcomes(failed=1)
-    assert [path for path, _ in upstream.seen] == ["/v1/models", "/v1/chat/completions"]
+    # The preflight, what run.json says of the model server, and the agent's one call.
+    told = ["/props", "/v1/models", "/version", "/info"]
+    assert [path for path, _ in upstream.seen] == ["/v1/models", *told, "/v1/chat/completions"]
     assert {headers["authorization"] for _, headers in upstream.seen} == {f"Bearer {KEY}"}
     [run] = project.runs()
     [capture] = run.glob("captures/*.request.json")
