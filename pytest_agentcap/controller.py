@@ -1,4 +1,4 @@
-"""The one process that decides: checks, makes run directories, and turns captures into parquet at the end."""
+"""The one process that decides: it checks, makes run directories, and brings what workers did to its end."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import contextlib
 import os
 import shutil
 import sys
-import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from msgspec import to_builtins
 
-from pytest_agentcap import __version__
 from pytest_agentcap.agents.find import chosen_agent
 from pytest_agentcap.agents.spec import AgentSpec
 from pytest_agentcap.budget import ledger_of, used_before
-from pytest_agentcap.circumstances import circumstances
+from pytest_agentcap.circumstances import circumstances, run_facts
 from pytest_agentcap.credentials import Key, keys_of, known_secrets, secret_values
 from pytest_agentcap.distributed import Assignment, run_key
+from pytest_agentcap.finishing import FinishedRun, finish_run, remove_if_unused
 from pytest_agentcap.joining import (
     Existing,
     JoinError,
@@ -42,36 +38,23 @@ from pytest_agentcap.preflight import (
     check_sandboxes,
     check_upstream,
 )
-from pytest_agentcap.replay.settings import replay_facts, replayed_source
+from pytest_agentcap.replay.settings import replayed_source
 from pytest_agentcap.runs.attempts import NONE_SELECTED, read_plan, read_selected
 from pytest_agentcap.runs.layout import RunDirectory, create_run, workspace_folder
 from pytest_agentcap.runs.manifest import Manifest
-from pytest_agentcap.runs.pairs import finish_journals
 from pytest_agentcap.runs.provider import provider_of
-from pytest_agentcap.runs.recovery import Hold, close_results
+from pytest_agentcap.runs.recovery import Hold
 from pytest_agentcap.sandbox.base import SandboxError
 from pytest_agentcap.settings import Settings
 from pytest_agentcap.targets import ModelTarget
 
 if TYPE_CHECKING:
-    from pytest_agentcap.analysis.rates import RunRates
     from pytest_agentcap.results_file import ResultsFile
     from pytest_agentcap.sandbox.reaper import OwnerState
     from pytest_agentcap.sandbox.service import PodmanService
     from pytest_agentcap.telemetry.exits import ExitDaemon
 
 Say = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class FinishedRun:
-    """Tell what the end of the session made of one run; `problems` are lines that make the exit status non-zero."""
-
-    run: RunDirectory
-    results: list[dict[str, Any]] = field(default_factory=list)
-    parquet: Path | None = None
-    problems: list[str] = field(default_factory=list)
-    rates: RunRates | None = None
 
 
 @dataclass(slots=True)
@@ -195,39 +178,17 @@ class Controller:
         self._write_rows(hold=True)
         self._end(say)
         secrets = secret_values(self.settings, *self.keys)
-        finished = [d for manifest in self.manifests.values() if (d := _finish_run(manifest, secrets)) is not None]
+        finished = [d for manifest in self.manifests.values() if (d := finish_run(manifest, secrets)) is not None]
         problems = self._write_rows(last=True)
         for done in finished:
             done.problems += [problem for path, problem in problems.items() if path == str(done.run.path)]
         return finished
 
-    def push(self, finished: list[FinishedRun], say: Say) -> str | None:
-        """Publish what was captured, and say where it is; return in one line why that failed."""
-        from pytest_agentcap.publish.destination import Destination
-        from pytest_agentcap.publish.gate import GateOptions, SecretGate
-        from pytest_agentcap.publish.publisher import publish_runs
-        from pytest_agentcap.publish.push import PushOptions
-
-        settings = self.settings
-        place = Destination.parse(str(settings.push))
-        try:
-            options = PushOptions(settings.public, settings.license_id, keep_card=settings.shard is not None)
-            scan = GateOptions(settings.scan_strict, settings.redact, config=settings.scan_config)
-            gate = SecretGate.open(scan, say) if settings.scan else None
-            with warnings.catch_warnings():
-                # The Hub's client warns of its own parts; pytest would show that as if it were the tests' doing.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                publish_runs([done.run for done in finished if done.parquet], place, options, gate, say)
-        except Exception as error:
-            # Whatever went wrong, the captures are here, and the summary tells how to push them.
-            return f"not pushed: {error}"
-        return None
-
     def close(self, say: Say) -> None:
         """Stop what `start` started, however far it came; after `finish` there is nothing left to do."""
         self._end(say)
         for manifest in self.manifests.values():
-            _remove_if_unused(manifest)
+            remove_if_unused(manifest)
         while self.holds:
             self.holds.pop().release()
 
@@ -290,25 +251,10 @@ class Controller:
         run = create_run(
             workspace_folder().absolute(), agent.name, provider, shard=str(settings.shard) if settings.shard else None
         )
+        key = dict(zip(settings.targets, self.keys, strict=True))[target]
         facts = {
-            "agent": agent.name,
-            "model": target.id,
-            "provider": provider,
-            "upstream": target.upstream,
-            **replay_facts(settings.replay, target.upstream),
-            "turns_per_task": settings.turns,
-            "followup": settings.followup,
-            **({"label": label} if (label := target.label or settings.label) is not None else {}),
-            **({"mcp": sorted(agent.servers)} if agent.servers else {}),
-            "agent_version": agent.version,
-            "agentcap_version": __version__,
-            "trials": settings.trials,
-            **({"shard": str(settings.shard)} if settings.shard else {}),
-            "sandbox": settings.sandbox,
-            "network": settings.network if settings.sandbox == "podman" else None,
-            "created_at": int(time.time()),
-            "python": sys.version.split()[0],
-            **self._circumstances(agent, target),
+            **run_facts(settings, agent, target),
+            **circumstances(settings, agent, target, key, self.service.uri if self.service else None),
             "invocation": invocation,
             "command": list(self.command),
             "pins": pins,
@@ -318,10 +264,6 @@ class Controller:
         self.manifests[str(run.path)] = manifest
         self.holds.append(Hold.on(run))
         return run
-
-    def _circumstances(self, agent: AgentSpec, target: ModelTarget) -> dict[str, Any]:
-        key = dict(zip(self.settings.targets, self.keys, strict=True))[target]
-        return circumstances(self.settings, agent, target, key, self.service.uri if self.service else None)
 
     def _end(self, say: Say) -> None:
         from pytest_agentcap.sandbox.reaper import remove_containers
@@ -338,59 +280,3 @@ class Controller:
         except (SandboxError, OSError) as error:
             say(f"agentcap: could not clean up everything: {error}")
         self.state = self.service = self.exits = None
-
-
-def _finish_run(manifest: Manifest, secrets: tuple[str, ...]) -> FinishedRun | None:
-    run = manifest.run
-    if _remove_if_unused(manifest):
-        return None
-    done = FinishedRun(run)
-    # Each step is worth having when another fails, whatever it fails of: the captures are there and can be exported.
-    for step in (
-        lambda: finish_journals(run.captures, secrets),
-        lambda: close_results(run),
-        lambda: _export(done),
-        lambda: _rate(done, manifest),
-        lambda: manifest.update(),
-        lambda: done.results.extend(manifest.results()),
-    ):
-        try:
-            step()
-        except Exception as error:
-            done.problems.append(f"{run.id}: {type(error).__name__}: {error}")
-    return done
-
-
-def _rate(done: FinishedRun, manifest: Manifest) -> None:
-    from pytest_agentcap.analysis.rates import rates_of
-
-    done.rates = rates_of(manifest.results())
-    manifest.facts["rates"] = to_builtins(done.rates)
-
-
-def _export(done: FinishedRun) -> None:
-    if not any(done.run.captures.glob("*.request.json")):
-        return
-    from pytest_agentcap.publish.parquet import write_parquet
-
-    report = write_parquet(done.run)
-    done.parquet = report.path
-    done.problems += [f"{done.run.id}: {error}" for error in report.errors]
-
-
-def _remove_if_unused(manifest: Manifest) -> bool:
-    """Remove a run that no session has claimed a place in; tell whether it is gone.
-
-    A shard's stays: its manifest tells what is missing, or that there was nothing to do.
-    """
-    run = manifest.run
-    if not run.path.exists():
-        return True
-    if any(run.results.iterdir()) or ("shard" in manifest.facts and run.plan.exists()):
-        return False
-    for place in (run.captures, run.sessions, run.results):
-        place.rmdir()
-    run.manifest.unlink(missing_ok=True)
-    run.plan.unlink(missing_ok=True)
-    run.path.rmdir()
-    return True

@@ -2,117 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.distributed import ASSIGNMENT
-from pytest_agentcap.option_values import SCRIPTED
-from pytest_agentcap.replay.settings import replayed_source
 from pytest_agentcap.settings import Settings
 from pytest_agentcap.targets import ModelTarget
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec
-    from pytest_agentcap.credentials import Key
-    from pytest_agentcap.debug import Debug
+    from pytest_agentcap.capturing import Capturing
     from pytest_agentcap.followup.base import Drafter, Followup
-    from pytest_agentcap.grading.base import Grader
-    from pytest_agentcap.plan import SessionPlan
-    from pytest_agentcap.proxy.ratelimit import RateLimit
+    from pytest_agentcap.preparing import GraderFiles
     from pytest_agentcap.proxy.server import CaptureProxy
     from pytest_agentcap.replay.form import Rules
-    from pytest_agentcap.replay.replay import Replay, ReplayFor
     from pytest_agentcap.runs.layout import RunDirectory
-    from pytest_agentcap.runs.writer import PairWriter
     from pytest_agentcap.sandbox.base import Sandbox, SandboxOptions
-    from pytest_agentcap.sandbox.reaper import OwnerState
     from pytest_agentcap.sandbox.shared import Homes
-    from pytest_agentcap.sandbox.workspace import Workspace
     from pytest_agentcap.session import AgentSession
-    from pytest_agentcap.upstream.scripted import ScriptedModel
 
-GraderValue = str | Path | Mapping[str, Any]
-GraderFiles = GraderValue | Sequence[GraderValue] | None
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 SESSION: pytest.StashKey[AgentSession] = pytest.StashKey()
-# Where a strict replay's requests would go; nothing is ever sent there.
-_NOWHERE = "http://replay.invalid"
-
-
-@dataclass(slots=True)
-class Capturing:
-    """Hold what runs once in a worker: the pair writer, a proxy for each upstream, the scripted model, recordings.
-
-    Proxies and model are started, and recordings opened, when the first session needs them, and closed by `stack`.
-    """
-
-    settings: Settings
-    pairs: PairWriter
-    stack: ExitStack
-    secrets: tuple[str, ...]
-    state: Path
-    proxies: dict[tuple[str, Key | None], CaptureProxy] = field(default_factory=dict)
-    model: ScriptedModel | None = None
-    replays: dict[str, Replay] = field(default_factory=dict)
-
-    def replay(self, target: ModelTarget) -> Replay | None:
-        """Return the recording if that is what the target's upstream serves.
-
-        Raises RecordingError.
-        """
-        from pytest_agentcap.replay.replay import Replay
-        from pytest_agentcap.runs.layout import workspace_folder
-
-        source = replayed_source(target.upstream)
-        if source is None:
-            return None
-        if source not in self.replays:
-            self.replays[source] = Replay.of(source, workspace_folder(), self.settings.replay)
-        return self.replays[source]
-
-    def scripted(self, target: ModelTarget) -> ScriptedModel | None:
-        """Return the scripted model if that is the target's upstream."""
-        from pytest_agentcap.upstream.scripted import ScriptedModel
-
-        if target.upstream == SCRIPTED and self.model is None:
-            self.model = self.stack.enter_context(ScriptedModel.start(target.id))
-        return self.model if target.upstream == SCRIPTED else None
-
-    def _rate_limit(self, target: ModelTarget, key: Key | None) -> RateLimit:
-        """Return what all workers share of an upstream and a key."""
-        from pytest_agentcap.proxy.ratelimit import RateLimit
-
-        name = hashlib.sha256(f"{target.upstream}\n{key.value if key else ''}".encode()).hexdigest()[:16]
-        limit = RateLimit(self.state / f"upstream-{name}", self.settings.upstream_concurrency)
-        self.stack.callback(limit.close)
-        return limit
-
-    def proxy(self, target: ModelTarget) -> CaptureProxy:
-        from pytest_agentcap.credentials import key_of
-        from pytest_agentcap.proxy.apis import Upstream
-        from pytest_agentcap.proxy.server import CaptureProxy
-
-        key = key_of(target, self.settings)
-        if (target.upstream, key) not in self.proxies:
-            scripted, replay = self.scripted(target), self.replay(target)
-            url = scripted.url if scripted else target.upstream
-            if replay:
-                url = self.settings.replay.upstream or _NOWHERE
-            upstream = Upstream(url, key.value if key else None)
-            if replay:
-                proxy = CaptureProxy(upstream, recorded_as=target.upstream, transport=replay.transport)
-            else:
-                proxy = CaptureProxy(upstream, target.upstream, limit=self._rate_limit(target, key))
-            self.stack.callback(proxy.close)
-            self.proxies[target.upstream, key] = proxy
-        return self.proxies[target.upstream, key]
 
 
 @pytest.fixture(scope="session")
@@ -213,6 +129,7 @@ def _homes(pytestconfig: pytest.Config, capture_proxy: CaptureProxy) -> Iterator
 
 @pytest.fixture(scope="session")
 def _capturing(pytestconfig: pytest.Config) -> Iterator[Capturing]:
+    from pytest_agentcap.capturing import Capturing
     from pytest_agentcap.credentials import keys_of, secret_values
     from pytest_agentcap.runs.writer import PairWriter
 
@@ -275,6 +192,7 @@ def agent_session(
     tmp_path: Path,
 ) -> Iterator[AgentSession]:
     """A session of the agent in a fresh home and workspace; it is ended and removed whatever the test does."""
+    from pytest_agentcap import preparing
     from pytest_agentcap.budget import Budget, ledger_of
     from pytest_agentcap.live import LiveStatus
     from pytest_agentcap.plan import SessionPlan, Surroundings
@@ -283,8 +201,8 @@ def agent_session(
 
     config, node = request.config, request.node
     settings, state = config.stash[SETTINGS], config.stash[ASSIGNMENT].state
-    task = _task_of(request)
-    sandbox = _sandbox_for(task, agent, agent_sandbox, request)
+    task = preparing.task_of(request)
+    sandbox = preparing.sandbox_for(task, agent, agent_sandbox, settings, request)
     plan = SessionPlan(
         agent=agent,
         model=model,
@@ -296,12 +214,15 @@ def agent_session(
         turns=turns,
         followup=followup,
         turn_timeout_s=settings.turn_timeout_s,
-        graders=_load_graders(grader, settings, request),
+        graders=(
+            *preparing.graders_for(grader, settings, request),
+            *preparing.verifier_for(task, sandbox, sandbox_options, tmp_path / "verifier.log"),
+        ),
         secrets=_capturing.secrets,
-        workspace=_workspace_of(workspace_source, task, state, request),
+        workspace=preparing.workspace_of(workspace_source, task, state, request),
         options=sandbox_options,
         label=_target.label or settings.label,
-        grader_hashes=_grader_hashes(grader, state, request),
+        grader_hashes=preparing.hashes_of(grader, state, request),
         bypass=settings.bypass,
     )
     ledger = ledger_of(state.folder, capture_run, settings.run_limits)
@@ -309,19 +230,14 @@ def agent_session(
         pytest.skip(f"not started: {exhausted}")
     live = LiveStatus(state.folder)
     scripted = _capturing.scripted(_target)
-    if task.harbor:
-        from pytest_agentcap.grading.verifier import VerifierGrader
-
-        verifier = VerifierGrader(task.harbor, sandbox, sandbox_options, tmp_path / "verifier.log")
-        plan = replace(plan, graders=(*plan.graders, verifier))
     around = Surroundings(sandbox, capture_proxy, _capturing.pairs, scripted, tmp_path, live.show)
     around.bench = agent_sandbox
     if shared_home:
         module = node.getparent(pytest.Module)
         home = _homes.find(agent_sandbox, f"{capture_run.path}\n{module.nodeid if module else ''}", trial)
         around = replace(around, sandbox=home, earlier=home.earlier)
-    around.debug, around.state = _debug(config), state.folder
-    around.replay = _replay_for(plan, _capturing.replay(_target), replay_rules)
+    around.debug, around.state = preparing.debug_of(settings, config), state.folder
+    around.replay = preparing.replay_for(plan, _capturing.replay(_target), replay_rules)
     around.budget = Budget(settings.limits, ledger, settings.prices, capture_run.captures, model)
     try:
         session = AgentSession(plan.claimed(), around)
@@ -335,99 +251,6 @@ def agent_session(
         live.clear()
         if settings.results:
             keep_row(state.folder, plan.run, session)
-
-
-def _replay_for(plan: SessionPlan, replay: Replay | None, rules: Rules) -> ReplayFor | None:
-    from pytest_agentcap.replay.matcher import Identity
-    from pytest_agentcap.replay.replay import ReplayFor
-
-    if replay is None:
-        return None
-    identity = Identity(plan.task.id, plan.trial, plan.agent.name, plan.task.corpus, plan.model)
-    return ReplayFor(replay, identity, rules)
-
-
-def _debug(config: pytest.Config) -> Debug | None:
-    from pytest_agentcap.credentials import keys_of, known_secrets
-    from pytest_agentcap.debug import SCREEN, Debug
-
-    settings = config.stash[SETTINGS]
-    if not settings.debug:
-        return None
-    return Debug(config.stash[SCREEN], known_secrets(*keys_of(settings)))
-
-
-def _task_of(request: pytest.FixtureRequest) -> Task:
-    """Return the test's task; a test without one is named after itself."""
-    if "task" in request.fixturenames:
-        task: Task = request.getfixturevalue("task")
-        return task
-    path = request.node.path
-    line = request.node.location[1]
-    name = request.node.originalname
-    return Task(name, (name,), path.parent.name, (line or 0) + 1, f"{path.name}:{(line or 0) + 1}")
-
-
-def _workspace_of(
-    source: Path | str | None, task: Task, state: OwnerState, request: pytest.FixtureRequest
-) -> Workspace | None:
-    from pytest_agentcap.sandbox.base import SandboxError
-    from pytest_agentcap.sandbox.workspace import Repository, prepare_repository, prepare_workspace
-
-    try:
-        if task.repo:
-            # Its oracles are about this repository and no other.
-            named = task.repo.repository
-            return prepare_repository(Repository(named.location, named.ref), state)
-        return None if source is None else prepare_workspace(source, state, request.config.invocation_params.dir)
-    except (SandboxError, OSError) as error:
-        pytest.fail(str(error), pytrace=False)
-
-
-def _grader_hashes(own: GraderFiles, state: OwnerState, request: pytest.FixtureRequest) -> dict[str, str]:
-    """Return the hashes of the corpus's own graders; others than a run's earlier ones are refused."""
-    from pytest_agentcap.joining import Standing
-    from pytest_agentcap.pins import grader_hashes
-
-    hashes = grader_hashes(_listed(own), request.node.path.parent)
-    if changed := Standing.read(state.folder).changed_grader(hashes):
-        pytest.fail(changed, pytrace=False)
-    return hashes
-
-
-def _listed(own: GraderFiles) -> list[GraderValue]:
-    return [own] if isinstance(own, str | Path | Mapping) else list(own or ())
-
-
-def _sandbox_for(task: Task, agent: AgentSpec, sandbox: Sandbox, request: pytest.FixtureRequest) -> Sandbox:
-    """Return the sandbox of a task that brings its own image, else the agent's."""
-    if task.harbor is None:
-        return sandbox
-    from pytest_agentcap.sandbox.base import SandboxError
-    from pytest_agentcap.sandbox.task_image import task_sandbox
-
-    assignment, settings = request.config.stash[ASSIGNMENT], request.config.stash[SETTINGS]
-    try:
-        return task_sandbox(
-            task.harbor, settings.sandbox, agent.name, agent.folder, assignment.podman_uri, assignment.state
-        )
-    except SandboxError as error:
-        pytest.fail(str(error), pytrace=False)
-
-
-def _load_graders(own: GraderFiles, settings: Settings, request: pytest.FixtureRequest) -> tuple[Grader, ...]:
-    from pytest_agentcap.grading.base import GraderError
-    from pytest_agentcap.grading.find import load_graders
-    from pytest_agentcap.judging import toolbox_of
-
-    try:
-        tools = toolbox_of(settings)
-        return (
-            *load_graders(_listed(own), base=request.node.path.parent, tools=tools),
-            *load_graders(settings.graders, base=request.config.invocation_params.dir, tools=tools),
-        )
-    except GraderError as error:
-        pytest.fail(str(error), pytrace=False)
 
 
 def _parameter(request: pytest.FixtureRequest) -> object:

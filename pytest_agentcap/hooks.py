@@ -24,7 +24,8 @@ from pytest_agentcap.reporting import (
 from pytest_agentcap.rootdir import rootdir_lines
 
 if TYPE_CHECKING:
-    from pytest_agentcap.controller import Controller, FinishedRun
+    from pytest_agentcap.controller import Controller
+    from pytest_agentcap.finishing import FinishedRun
     from pytest_agentcap.rating import GateCheck
 
 
@@ -121,12 +122,16 @@ class ControllerHooks:
             # Nothing was left to do, which is what --resume is for.
             session.exitstatus = pytest.ExitCode.OK
         if self._controller.settings.push and any(done.parquet for done in self._finished):
-            failed = f"not pushed: {self._broken}" if self._broken else None
-            self._pushed.failed = failed or self._controller.push(self._finished, self._pushed.lines.append)
+            self._pushed.failed = f"not pushed: {self._broken}" if self._broken else self._push()
         if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._controller.others_have_all:
             session.exitstatus = pytest.ExitCode.OK
         if (self._pushed.failed or any(done.problems for done in self._finished)) and session.exitstatus in (0, 5):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _push(self) -> str | None:
+        from pytest_agentcap.finishing import push_runs
+
+        return push_runs(self._controller.settings, self._finished, self._pushed.lines.append)
 
     def _hold_gates(self, session: pytest.Session) -> None:
         """Have gates decide what verdicts would have decided; whatever else failed still fails the session."""

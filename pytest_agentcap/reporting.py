@@ -19,7 +19,8 @@ from pytest_agentcap.runs.order import last_attempts
 from pytest_agentcap.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_agentcap.controller import Controller, FinishedRun
+    from pytest_agentcap.controller import Controller
+    from pytest_agentcap.finishing import FinishedRun
     from pytest_agentcap.matrix import Extent
     from pytest_agentcap.overrides import Overrides
     from pytest_agentcap.rating import GateCheck

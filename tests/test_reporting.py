@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from pytest_agentcap.controller import FinishedRun
+from pytest_agentcap.finishing import FinishedRun
 from pytest_agentcap.reporting import summary_table
 
 OWN = """
