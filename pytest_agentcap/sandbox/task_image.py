@@ -22,7 +22,8 @@ from pytest_agentcap.sandbox.images import (
     image_name,
     stands_on_base,
 )
-from pytest_agentcap.sandbox.podman import WORKSPACE, PodmanSandbox
+from pytest_agentcap.sandbox.podman import PodmanSandbox
+from pytest_agentcap.sandbox.podman_session import WORKSPACE
 from pytest_agentcap.sandbox.reaper import OwnerState
 from pytest_agentcap.sandbox.service import connect, explained
 

@@ -23,7 +23,8 @@ from pytest_agentcap.sandbox.base import Command, Completed, SandboxError, Sandb
 from pytest_agentcap.sandbox.copyout import CopyLimits
 from pytest_agentcap.sandbox.files import remove_tree
 from pytest_agentcap.sandbox.images import BASE, HASH_LABEL, base_folder, content_hash, ensure_image, image_name
-from pytest_agentcap.sandbox.podman import PodmanSandbox, PodmanSession
+from pytest_agentcap.sandbox.podman import PodmanSandbox
+from pytest_agentcap.sandbox.podman_session import PodmanSession
 from pytest_agentcap.sandbox.reaper import (
     AGENT_LABEL,
     OWNER_LABEL,
