@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from pytest_agentcap.credentials import Key, key_of
@@ -16,6 +16,7 @@ from pytest_agentcap.replay.replay import Replay
 from pytest_agentcap.replay.settings import replayed_source
 from pytest_agentcap.runs.layout import workspace_folder
 from pytest_agentcap.runs.writer import PairWriter
+from pytest_agentcap.sandbox.reaper import state_root
 from pytest_agentcap.settings import Settings
 from pytest_agentcap.targets import ModelTarget
 from pytest_agentcap.upstream.scripted import ScriptedModel
@@ -58,10 +59,13 @@ class Capturing:
             self.model = self.stack.enter_context(ScriptedModel.start(target.id))
         return self.model if target.upstream == SCRIPTED else None
 
-    def _rate_limit(self, target: ModelTarget, key: Key | None) -> RateLimit:
-        """Return what all workers share of an upstream and a key."""
-        name = hashlib.sha256(f"{target.upstream}\n{key.value if key else ''}".encode()).hexdigest()[:16]
-        limit = RateLimit(self.state / f"upstream-{name}", self.settings.upstream_concurrency)
+    def _rate_limit(self, upstream: Upstream, embedded: bool) -> RateLimit:
+        """Return what all sessions of this machine share of an upstream and a key; an embedded one is this session's.
+
+        Raises SandboxError or OSError when its folder cannot be made.
+        """
+        root = self.state if embedded else state_root()
+        limit = RateLimit.of(upstream, root, self.settings.upstream_concurrency)
         self.stack.callback(limit.close)
         return limit
 
@@ -75,9 +79,13 @@ class Capturing:
                 url = self.settings.replay.upstream or _NOWHERE
             upstream = Upstream(url, key.value if key else None)
             if replay:
-                proxy = CaptureProxy(upstream, recorded_as=target.upstream, transport=replay.transport)
+                limit = self._rate_limit(upstream, False) if self.settings.replay.upstream else None
+                transport = partial(replay.transport, limit=limit)
+                proxy = CaptureProxy(upstream, recorded_as=target.upstream, transport=transport)
             else:
-                proxy = CaptureProxy(upstream, target.upstream, limit=self._rate_limit(target, key))
+                # Each worker has a scripted model of its own: what they share goes by the name.
+                shared = Upstream(target.upstream, upstream.api_key)
+                proxy = CaptureProxy(upstream, target.upstream, limit=self._rate_limit(shared, scripted is not None))
             self.stack.callback(proxy.close)
             self.proxies[target.upstream, key] = proxy
         return self.proxies[target.upstream, key]

@@ -41,7 +41,9 @@ def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.option_values import is_base_url
     from pytest_agentcap.proxy.apis import Upstream
     from pytest_agentcap.proxy.leases import new_token
+    from pytest_agentcap.proxy.ratelimit import RateLimit
     from pytest_agentcap.proxy.standalone import StandaloneProxy
+    from pytest_agentcap.sandbox.reaper import state_root
 
     if args.no_lease and not _is_loopback(args.host):
         raise ValueError("--no-lease: lets everyone use the upstream's key, so only on a loopback --host")
@@ -58,7 +60,12 @@ def _run(args: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     base = Upstream(upstream, key.value if key else None)
-    with StandaloneProxy(base, (args.host, args.port), captures, token, ended.put, known_secrets(key)) as proxy:
+    with (
+        contextlib.closing(RateLimit.of(base, state_root())) as limit,
+        StandaloneProxy(
+            base, (args.host, args.port), captures, token, ended.put, known_secrets(key), limit=limit
+        ) as proxy,
+    ):
         host = f"[{args.host}]" if ":" in args.host else args.host
         write(f"http://{host}:{proxy.port}{f'/{token}' if token else ''}/v1")
         sys.stdout.flush()

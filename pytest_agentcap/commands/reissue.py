@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import threading
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from pytest_agentcap.commands.base import Commands
@@ -73,11 +73,13 @@ def _reissue(
     from pytest_agentcap.credentials import known_secrets
     from pytest_agentcap.option_values import SCRIPTED
     from pytest_agentcap.proxy.apis import Upstream
+    from pytest_agentcap.proxy.ratelimit import RateLimit
     from pytest_agentcap.proxy.server import CaptureProxy
     from pytest_agentcap.publish.parquet import write_parquet
     from pytest_agentcap.replay.reissue import Reissuer, begin_manifest
     from pytest_agentcap.runs.provider import provider_of
     from pytest_agentcap.runs.writer import PairWriter
+    from pytest_agentcap.sandbox.reaper import state_root
     from pytest_agentcap.upstream.scripted import ScriptedModel
 
     provider = provider_of(upstream, args.model)
@@ -89,7 +91,9 @@ def _reissue(
         pairs = PairWriter(known_secrets(key))
         stack.callback(pairs.close)
         url = stack.enter_context(ScriptedModel.start(args.model)).url if upstream == SCRIPTED else upstream
-        proxy = CaptureProxy(Upstream(url, key.value if key else None), recorded_as=upstream)
+        asked = Upstream(url, key.value if key else None)
+        limit = stack.enter_context(closing(RateLimit.of(asked, state_root())))
+        proxy = CaptureProxy(asked, recorded_as=upstream, limit=limit)
         stack.callback(proxy.close)
         reissuer = Reissuer(run, proxy, pairs, args.model)
         stack.callback(reissuer.close)

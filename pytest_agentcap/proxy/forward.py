@@ -13,9 +13,8 @@ from pytest_agentcap.proxy.departure import Departure
 from pytest_agentcap.proxy.exchange import Exchange, answer
 from pytest_agentcap.proxy.headers import for_the_upstream, recordable
 from pytest_agentcap.proxy.leases import Call, Lease, Leases
-from pytest_agentcap.proxy.ratelimit import PacedTransport, RateLimit
 from pytest_agentcap.proxy.recording import Recording
-from pytest_agentcap.proxy.wire import Origin, Outgoing, Transport
+from pytest_agentcap.proxy.wire import Origin, Outgoing, Pace, Transport
 
 # Clients of OpenAI and Anthropic try a 429 again unless they are told that it is no use.
 _FINAL = [(b"x-should-retry", b"false")]
@@ -28,18 +27,10 @@ class ClientGone(Exception):
 class Forwarder:
     """Forward `/<lease>/<path>` to the upstream, and record what is a call to a model."""
 
-    def __init__(
-        self,
-        upstream: Upstream,
-        leases: Leases,
-        transport: Transport,
-        recorded_as: str,
-        limit: RateLimit | None = None,
-    ) -> None:
+    def __init__(self, upstream: Upstream, leases: Leases, transport: Transport, recorded_as: str) -> None:
         self._upstream = upstream
         self._leases = leases
         self._transport = transport
-        self._limit = limit
         self._recorded_as = recorded_as
         self._running: dict[str, Exchange] = {}
 
@@ -72,10 +63,10 @@ class Forwarder:
             await answer(send, 403, error_body(api, 403, lease.closed))
             return
         headers = for_the_upstream(scope["headers"], self._upstream.key_header(api))
-        origin = Origin(lease.token, lease.turn, api, path, query)
-        request = Outgoing(method, target.encode("latin-1"), headers, body, origin)
         if api is None:
             lease.unrecorded[f"{method} {path}"] += 1
+            origin = Origin(lease.token, lease.turn, None, path, query)
+            request = Outgoing(method, target.encode("latin-1"), headers, body, origin)
             await Exchange(started, api).relay(self._transport, request, Departure.of(scope, receive), send)
             return
         if lease.allowance is not None and (refusal := lease.allowance.refusal()):
@@ -103,11 +94,10 @@ class Forwarder:
         exchange = Exchange(started, api, Recording(lease, call, head, body))
         lease.in_flight[call.rid] = lease.journal
         self._running[call.rid] = exchange
-        transport = self._transport
-        if self._limit is not None:
-            transport = PacedTransport(transport, self._limit, lease.waiting, call)
+        origin = Origin(lease.token, lease.turn, api, path, query, Pace(lease.waiting, call))
+        request = Outgoing(method, target.encode("latin-1"), headers, body, origin)
         try:
-            await exchange.relay(transport, request, Departure.of(scope, receive), send)
+            await exchange.relay(self._transport, request, Departure.of(scope, receive), send)
         finally:
             del self._running[call.rid]
             del lease.in_flight[call.rid]

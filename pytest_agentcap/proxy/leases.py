@@ -35,21 +35,30 @@ class Call:
 
 @dataclass(slots=True)
 class Waiting:
-    """Count the time in which at least one call of a session was held back; the proxy's thread alone changes it."""
+    """Count the time in which at least one call of a session was held back; the proxy's thread changes it."""
 
-    total_s: float = 0.0
+    _over_s: float = 0.0
     _calls: int = 0
     _since: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def total_s(self) -> float:
+        """Return the time until now, of calls that still wait as well."""
+        with self._lock:
+            return self._over_s + (time.monotonic() - self._since if self._calls else 0.0)
 
     def begin(self) -> None:
-        if not self._calls:
-            self._since = time.monotonic()
-        self._calls += 1
+        with self._lock:
+            if not self._calls:
+                self._since = time.monotonic()
+            self._calls += 1
 
     def end(self) -> None:
-        self._calls -= 1
-        if not self._calls:
-            self.total_s += time.monotonic() - self._since
+        with self._lock:
+            self._calls -= 1
+            if not self._calls:
+                self._over_s += time.monotonic() - self._since
 
 
 class Allowance(Protocol):

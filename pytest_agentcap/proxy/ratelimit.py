@@ -1,13 +1,15 @@
-"""An upstream's rate limit, and how many calls it gets at once: shared by all processes that are given one folder."""
+"""An upstream's rate limit, and how many calls it gets at once: shared by all processes of a user on one machine."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import mmap
 import os
 import random
+import shutil
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +18,9 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 
+from pytest_agentcap.proxy.apis import Upstream
 from pytest_agentcap.proxy.headers import Headers
-from pytest_agentcap.proxy.leases import Call, Waiting
-from pytest_agentcap.proxy.wire import Outgoing, Reply, Transport
+from pytest_agentcap.proxy.wire import Outgoing, Pace, Reply, Transport
 
 TOO_MANY = 429
 LONGEST_PAUSE_S = 600.0
@@ -35,21 +37,35 @@ class RateLimit:
 
     The moment until which it wants none is a double in a mapped file, on the machine's monotonic clock, which all
     processes share. Each place at the upstream is a file that is locked while a call has it: a process that is killed
-    leaves none behind.
+    leaves none behind. The last user takes the folder away, unless calls are held back at that moment.
     """
 
     def __init__(self, folder: Path, concurrency: int | None = None) -> None:
         """Share the folder's state; raises OSError when it cannot be made."""
-        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._in_use = _use(folder)
         self._places = [folder / f"place-{number}" for number in range(concurrency or 0)]
         self._queue = asyncio.Lock()
         self._descriptor = os.open(folder / "pause", os.O_RDWR | os.O_CREAT, 0o600)
         os.ftruncate(self._descriptor, _MOMENT.size)
         self._moment = mmap.mmap(self._descriptor, _MOMENT.size)
 
+    @classmethod
+    def of(cls, upstream: Upstream, root: Path, concurrency: int | None = None) -> RateLimit:
+        """Share what concerns an upstream and its key, below a folder that is this user's alone. Raises OSError."""
+        told = f"{upstream.origin}\n{upstream.api_key or ''}"
+        return cls(root / "upstreams" / hashlib.sha256(told.encode()).hexdigest()[:16], concurrency)
+
     def close(self) -> None:
+        over = self.pause_s() <= 0
         self._moment.close()
         os.close(self._descriptor)
+        with contextlib.suppress(BlockingIOError):
+            if over:
+                fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # What empties /tmp may have been here before.
+                shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._in_use)
 
     @property
     def is_shared_out(self) -> bool:
@@ -58,14 +74,16 @@ class RateLimit:
 
     def pause_s(self) -> float:
         """Return for how long the upstream wants no calls; 0 or less when it takes them."""
-        return float(_MOMENT.unpack_from(self._moment)[0]) - time.monotonic()
+        left = float(_MOMENT.unpack_from(self._moment)[0]) - time.monotonic()
+        # Nobody asks for more: that is a moment of before the machine was started, when its clock began anew.
+        return left if left <= LONGEST_PAUSE_S else 0.0
 
     def hold_back(self, seconds: float) -> None:
         """Have every process wait; a longer wait that somebody has asked for stays."""
         until = time.monotonic() + min(seconds, LONGEST_PAUSE_S)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
-            if until > _MOMENT.unpack_from(self._moment)[0]:
+            if self.pause_s() <= 0 or until > _MOMENT.unpack_from(self._moment)[0]:
                 _MOMENT.pack_into(self._moment, 0, until)
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
@@ -99,20 +117,38 @@ class RateLimit:
         return None
 
 
+def _use(folder: Path) -> int:
+    """Make a folder unless it is there, and say that it is in use; return the descriptor that says so."""
+    while True:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = -1
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if os.path.samestat(folder.stat(), os.fstat(descriptor)):
+                return descriptor
+        except FileNotFoundError:
+            # Its last user has taken it away in between.
+            pass
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 @dataclass(frozen=True, slots=True)
 class PacedTransport:
-    """Send one call when the upstream takes it, note how long that took, and learn what its answer says of others."""
+    """Send each call when the upstream takes it, note how long that took, and learn what answers say of others."""
 
     transport: Transport
     limit: RateLimit
-    waiting: Waiting
-    call: Call
 
     async def send(self, request: Outgoing, on_connected: Callable[[], None]) -> Reply:
-        """Do as every transport does."""
+        """Do as every transport does; what is no call goes as it comes."""
+        pace = request.origin.pace if request.origin else None
+        if pace is None:
+            return await self.transport.send(request, on_connected)
         give_back = self.limit.place_at_once()
         if self.limit.pause_s() > 0 or (give_back is None and self.limit.is_shared_out):
-            with self._waited():
+            with _waited(pace):
                 give_back = await self._held_back(give_back)
         try:
             reply = await self.transport.send(request, on_connected)
@@ -139,15 +175,16 @@ class PacedTransport:
             raise
         return give_back
 
-    @contextlib.contextmanager
-    def _waited(self) -> Iterator[None]:
-        started = time.perf_counter()
-        self.waiting.begin()
-        try:
-            yield
-        finally:
-            self.waiting.end()
-            self.call.waited_ms = round((time.perf_counter() - started) * 1000, 3)
+
+@contextlib.contextmanager
+def _waited(pace: Pace) -> Iterator[None]:
+    started = time.perf_counter()
+    pace.waiting.begin()
+    try:
+        yield
+    finally:
+        pace.waiting.end()
+        pace.call.waited_ms = round((time.perf_counter() - started) * 1000, 3)
 
 
 class _Placed:

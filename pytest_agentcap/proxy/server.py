@@ -19,7 +19,7 @@ from pytest_agentcap.proxy.forward import Forwarder
 from pytest_agentcap.proxy.heap import keep_freed_memory
 from pytest_agentcap.proxy.journal import Journal
 from pytest_agentcap.proxy.leases import Lease, Leases, new_token
-from pytest_agentcap.proxy.ratelimit import RateLimit
+from pytest_agentcap.proxy.ratelimit import PacedTransport, RateLimit
 from pytest_agentcap.proxy.wire import Transport
 
 _T = TypeVar("_T")
@@ -55,7 +55,7 @@ class CaptureProxy:
         """Start the proxy; `recorded_as` stands in captures for the upstream's URL, when that is an embedded server.
 
         `transport` opens what speaks to the upstream's origin; it is called, and used, in the proxy's event loop.
-        `limit` is shared with the proxies of other workers; without one, calls go as they come.
+        `limit` is shared with other proxies of this machine; without one, calls go as they come.
 
         Raises OSError when the certificates that an https upstream is checked against cannot be read.
         """
@@ -119,8 +119,10 @@ class CaptureProxy:
 
     async def _serve(self) -> None:
         transport = self._open_transport(self.upstream.origin)
+        if self._limit is not None:
+            transport = PacedTransport(transport, self._limit)
         self._stopping = asyncio.Event()
-        self._forwarder = Forwarder(self.upstream, self.leases, transport, self.recorded_as, self._limit)
+        self._forwarder = Forwarder(self.upstream, self.leases, transport, self.recorded_as)
         self._ready.set_result(asyncio.get_running_loop())
         await self._stopping.wait()
         await transport.aclose()

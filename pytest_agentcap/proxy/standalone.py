@@ -13,6 +13,7 @@ from typing import Self
 from pytest_agentcap.proxy.apis import Upstream
 from pytest_agentcap.proxy.journal import Journal
 from pytest_agentcap.proxy.leases import Call, Lease, new_token
+from pytest_agentcap.proxy.ratelimit import RateLimit
 from pytest_agentcap.proxy.server import CaptureProxy
 from pytest_agentcap.runs.writer import PairWriter
 
@@ -37,8 +38,9 @@ class StandaloneProxy:
         on_call: Callable[[Call], None],
         secrets: tuple[str, ...] = (),
         roll_bytes: int = ROLL_BYTES,
+        limit: RateLimit | None = None,
     ) -> None:
-        """Listen at an address; port 0 means any that is free.
+        """Listen at an address; port 0 means any that is free. `limit` is shared with other proxies.
 
         Raises OSError when that is taken, or when the captures cannot be written.
         """
@@ -50,7 +52,7 @@ class StandaloneProxy:
         listener = socket.create_server(address, backlog=_BACKLOG)
         self.port: int = listener.getsockname()[1]
         self._writer = PairWriter(secrets)
-        self._proxy = CaptureProxy(upstream)
+        self._proxy = CaptureProxy(upstream, limit=limit)
         self._lease = Lease(token_or_any, self._next_journal(), calls=deque(maxlen=1), on_end=self._ended)
         if token is None:
             self._proxy.leases.everyone = self._lease

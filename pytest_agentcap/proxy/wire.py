@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pytest_agentcap.proxy.headers import Headers
+
+if TYPE_CHECKING:
+    from pytest_agentcap.proxy.leases import Call, Waiting
 
 HEAD_BYTES = 1 << 16
 FailureKind = Literal["upstream_refused", "upstream_reset", "upstream_timeout", "bad_gateway"]
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """Hold where it is noted that a call was held back: of the call, and of its whole session."""
+
+    waiting: Waiting
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Say which request of whose this is: its lease and turn, and its path and query as the agent sent them.
 
-    `api` is None for what is only forwarded.
+    `api` and `pace` are None for what is only forwarded.
     """
 
     lease: str
@@ -24,6 +35,7 @@ class Origin:
     api: str | None
     path: str
     query: str
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True)

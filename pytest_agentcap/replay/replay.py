@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pytest_agentcap.proxy.client import open_transport
 from pytest_agentcap.proxy.leases import Lease
+from pytest_agentcap.proxy.ratelimit import PacedTransport, RateLimit
 from pytest_agentcap.proxy.wire import Transport
 from pytest_agentcap.replay.form import Rules
 from pytest_agentcap.replay.matcher import Candidate, Identity, Matcher, candidates_for
@@ -45,9 +46,14 @@ class Replay:
         """Forget a session whose lease was taken back."""
         self._sessions.pop(lease.token, None)
 
-    def transport(self, origin: str) -> Transport:
-        """Open what the proxy sends requests to; `origin` is the model server's, should there be one."""
+    def transport(self, origin: str, limit: RateLimit | None = None) -> Transport:
+        """Open what the proxy sends requests to; `origin` is the model server's, should there be one.
+
+        `limit` holds for what that server is asked, and not for what is recorded.
+        """
         live = open_transport(origin) if self._settings.upstream else None
+        if live and limit:
+            live = PacedTransport(live, limit)
         return ReplayTransport(self._sessions, self._recording.models, live, self._settings.real_pace)
 
 

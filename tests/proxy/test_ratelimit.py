@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import secrets
+import shutil
 import threading
 import time
 from email.utils import formatdate
 
 import pytest
 
+from pytest_agentcap.proxy.apis import Upstream
+from pytest_agentcap.proxy.leases import Waiting
 from pytest_agentcap.proxy.ratelimit import LONGEST_PAUSE_S, RateLimit, retry_after_s
+from pytest_agentcap.sandbox.reaper import state_root
 
 
 @pytest.fixture
@@ -75,6 +80,52 @@ def test_a_pause_is_seen_by_other_processes(folder, make_limit):
     assert limit.pause_s() > 0
 
 
+def test_what_is_shared_is_of_an_upstreams_origin_and_key(tmp_path):
+    names = [("http://u/v1", "sk-1"), ("http://u", "sk-1"), ("http://u", "sk-2"), ("http://v", "sk-1")]
+    one, same, other_key, other = (RateLimit.of(Upstream(*name), tmp_path) for name in names)
+    one.hold_back(30)
+    assert same.pause_s() > 0
+    assert max(other_key.pause_s(), other.pause_s()) <= 0
+    assert not [path for path in tmp_path.glob("*/*") if "sk-" in path.name or path.stat().st_mode & 0o077]
+    for limit in (one, same, other_key, other):
+        limit.close()
+
+
+def test_a_pause_outlives_whoever_was_told_of_it_and_the_last_user_clears_up(folder):
+    one, other = RateLimit(folder), RateLimit(folder, 2)
+    one.close()
+    assert folder.exists()
+    other.close()
+    assert not folder.exists()
+    told = RateLimit(folder)
+    told.hold_back(30)
+    told.close()
+    later = RateLimit(folder)
+    assert later.pause_s() > 0
+    later.close()
+
+
+def test_a_pause_of_before_the_machine_was_started_holds_nobody_back(make_limit, monkeypatch):
+    limit = make_limit()
+    limit.hold_back(30)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now - 10_000)
+    assert limit.pause_s() <= 0
+    limit.hold_back(5)
+    assert 0 < limit.pause_s() <= 5
+
+
+def test_calls_that_still_wait_count_as_waited():
+    waiting = Waiting()
+    waiting.begin()
+    waiting.begin()
+    waiting.end()
+    before = waiting.total_s
+    assert waiting.total_s > before > 0
+    waiting.end()
+    assert waiting.total_s == waiting.total_s
+
+
 def test_after_a_429_the_calls_of_all_proxies_wait_and_the_time_is_told(make_station, make_limit, upstream):
     answers = [(429, [("retry-after-ms", "200")]), (200, [])]
     upstream.answer = lambda visit: visit.respond(*answers[min(len(upstream.visits), 2) - 1])
@@ -89,6 +140,28 @@ def test_after_a_429_the_calls_of_all_proxies_wait_and_the_time_is_told(make_sta
     assert capture.response.head["waited_ms"] <= capture.response.head["duration_ms"]
     [capture] = first.end(refused)
     assert "waited_ms" not in capture.response.head
+
+
+def test_another_pytest_session_on_the_machine_is_held_back_too(project, make_station, upstream):
+    upstream.answer = lambda visit: visit.respond(*((429, [("retry-after", "300")]) if visit.body else (200, [])))
+    # A key that nobody else has: what is shared is the machine's.
+    key = f"sk-{secrets.token_hex(16)}"
+    limit = RateLimit.of(Upstream(upstream.url, key), state_root())
+    try:
+        assert make_station(upstream.url, key, limit).agent().call().status == 429
+        asked = len(upstream.visits)
+        project.write_shell_agent()
+        project.write_jsonl({"id": "t", "input": "python3 call hi"})
+        words = ("--agent", "shell", "--sandbox", "host", "--turn-timeout", "1")
+        project.pytest(*words, "--model", "m", "--upstream", upstream.url, "--api-key", key).assert_outcomes(failed=1)
+        [result] = project.results()
+        assert result["verdict"] == "infra"
+        assert "calls were held back for" in result["reason"]
+        assert result["waited_s"] > 0
+        assert all(not visit.body for visit in upstream.visits[asked:])
+    finally:
+        shutil.rmtree(limit.folder)
+        limit.close()
 
 
 def test_a_429_without_a_time_holds_nobody_back(make_station, make_limit, upstream):
