@@ -149,9 +149,9 @@ class Controller:
         for file in self.files:
             manifest = self.manifests[str(file.run.path)]
             try:
-                file.add(manifest.results(), self.reported, last=last)
+                file.add(manifest.outlines(), self.reported, last=last)
                 if hold:
-                    file.hold(manifest.results())
+                    file.hold(manifest.outlines())
             except (OSError, ValueError) as error:
                 problems[str(file.run.path)] = f"--results {file.path}: {error}"
         return problems
@@ -169,7 +169,7 @@ class Controller:
         """
         for manifest in self.manifests.values():
             with contextlib.suppress(OSError, ValueError):
-                manifest.update()
+                manifest.keep_up()
         self.reported.add(nodeid)
         self._write_rows()
 

@@ -24,6 +24,7 @@ from pytest_agentcap.formats.results_jsonl import capture_row
 from pytest_agentcap.runs.layout import RunDirectory, write_whole
 from pytest_agentcap.runs.names import safe_name
 from pytest_agentcap.runs.order import last_attempts
+from pytest_agentcap.runs.results import read_result
 
 if TYPE_CHECKING:
     from pytest_agentcap.session import AgentSession
@@ -124,7 +125,8 @@ class ResultsFile:
         self.hold([] if result["session"] in self._rows else [result])
         if result["session"] not in self._rows:
             # Its worker died before it could tell more, or it is of an earlier pytest session.
-            return capture_row(result, conversation_of(self.run, result["request_ids"]), self.run.id)
+            whole = read_result(self.run.result(result["session"]))
+            return capture_row(whole, conversation_of(self.run, whole["request_ids"]), self.run.id)
         return self._rows[result["session"]]
 
 

@@ -33,13 +33,21 @@ def file_of(tmp_path: Path, trials: int = 1) -> ResultsFile:
     return file
 
 
+def saved(file: ResultsFile, *results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Write results as their workers leave them, and return them."""
+    file.run.results.mkdir(parents=True, exist_ok=True)
+    for each in results:
+        file.run.result(each["session"]).write_text(json.dumps({"format": "agentcap-result-1", **each}))
+    return list(results)
+
+
 def lines(file: ResultsFile) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.path.read_bytes().splitlines()]
 
 
 def test_a_line_is_written_once_and_when_the_test_has_ended(tmp_path: Path) -> None:
     file = file_of(tmp_path)
-    results = [result("tea", 1), result("milk", 1), result("eggs", 1, verdict=None)]
+    results = saved(file, result("tea", 1), result("milk", 1), result("eggs", 1, verdict=None))
 
     for finished in (set(), {"milk-1"}, {"milk-1", "tea-1"}, {"milk-1", "tea-1"}):
         file.add(results, finished)
@@ -49,7 +57,7 @@ def test_a_line_is_written_once_and_when_the_test_has_ended(tmp_path: Path) -> N
 
 def test_trials_are_one_line_when_all_have_ended(tmp_path: Path) -> None:
     file = file_of(tmp_path, trials=2)
-    results = [result("tea", 2, verdict="failed"), result("tea", 1), result("milk", 1)]
+    results = saved(file, result("tea", 2, verdict="failed"), result("tea", 1), result("milk", 1))
 
     file.add(results, {"tea-1", "milk-1"})
     assert lines(file) == []
@@ -65,7 +73,7 @@ def test_trials_are_one_line_when_all_have_ended(tmp_path: Path) -> None:
 def test_what_an_earlier_pytest_session_left_is_not_written_again(tmp_path: Path) -> None:
     file = file_of(tmp_path)
 
-    file.add([result("tea", 1, started_at=time.time() - 60), result("milk", 1)], set(), last=True)
+    file.add(saved(file, result("tea", 1, started_at=time.time() - 60), result("milk", 1)), set(), last=True)
 
     assert [line["id"] for line in lines(file)] == ["milk"]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,15 @@ from typing import Any
 
 from pytest_agentcap.runs.layout import RunDirectory, write_whole
 from pytest_agentcap.runs.results import read_result
+
+# While tests run, so much of the time may go into run.json: it has a kilobyte for each session.
+_SHARE = 0.02
+
+
+# What a session's result has most of its bytes in, and run.json has nothing of.
+_BULKY = frozenset(
+    {"telemetry", "assessment", "graders", "grader_hashes", "metadata", "hint", "notes", "images", "models"}
+)
 
 
 @dataclass(slots=True)
@@ -23,27 +34,45 @@ class Manifest:
     run: RunDirectory
     facts: dict[str, Any]
     _seen: dict[Path, tuple[tuple[int, ...], dict[str, Any]]] = field(default_factory=dict)
+    _due: float = 0.0
 
     def results(self) -> list[dict[str, Any]]:
-        """Return the results by corpus, task, trial and attempt; unchanged files are not read again."""
+        """Read the results by corpus, task, trial and attempt."""
+        return sorted((read_result(path) for path in self.run.results.glob("*.json")), key=_place)
+
+    def outlines(self) -> list[dict[str, Any]]:
+        """Return the results without what is long in them, in the same order; unchanged files are not read again."""
         for path in self.run.results.glob("*.json"):
             status = path.stat()
             # The clock of a file system may stand still for milliseconds, but every write makes a new file.
             version = (status.st_mtime_ns, status.st_ino, status.st_size)
             if path not in self._seen or self._seen[path][0] != version:
-                self._seen[path] = (version, read_result(path))
-        return sorted(
-            (result for _, result in self._seen.values()),
-            key=lambda r: (r["corpus"], r["index"], r["task_id"], r["trial"], r["attempt"]),
-        )
+                self._seen[path] = (version, _outline(read_result(path)))
+        return sorted((outline for _, outline in self._seen.values()), key=_place)
 
-    def update(self) -> list[dict[str, Any]]:
-        """Rewrite run.json from the result files and return them."""
-        results = self.results()
+    def update(self) -> None:
+        """Rewrite run.json from the result files."""
+        started = time.monotonic()
+        results = self.outlines()
         told = {**_held_to(results), "corpora": corpus_digests(results), "tasks": [_task(result) for result in results]}
         document = {**self.facts, **told}
         write_whole(self.run.manifest, json.dumps(document, indent=2).encode() + b"\n")
-        return results
+        ended = time.monotonic()
+        self._due = ended + (ended - started) / _SHARE
+
+    def keep_up(self) -> None:
+        """Rewrite run.json unless that was done a moment ago; what it then lacks, `read_manifest` has from results."""
+        if time.monotonic() >= self._due:
+            self.update()
+
+
+def _place(result: Mapping[str, Any]) -> tuple[Any, ...]:
+    return result["corpus"], result["index"], result["task_id"], result["trial"], result["attempt"]
+
+
+def _outline(result: Mapping[str, Any]) -> dict[str, Any]:
+    turns = [{name: turn[name] for name in ("turn", "returncode", "duration_s")} for turn in result["turns"]]
+    return {**{key: value for key, value in result.items() if key not in _BULKY}, "turns": turns}
 
 
 def _held_to(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -60,9 +89,7 @@ def _task(result: dict[str, Any]) -> dict[str, Any]:
         "prompt": result["prompt"],
         "session_id": result["session_id"],
         "completed_turns": result["completed_turns"],
-        "turns": [
-            {"turn": t["turn"], "returncode": t["returncode"], "duration_s": t["duration_s"]} for t in result["turns"]
-        ],
+        "turns": result["turns"],
         **{key: result[key] for key in ("session", "corpus", "trial", "attempt", "verdict", "reason", "calls")},
         **{key: result.get(key) for key in ("nodeid", "ended_at", "run_limit")},
     }
@@ -82,7 +109,8 @@ def corpus_digests(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 def read_manifest(run: RunDirectory) -> dict[str, Any]:
     """Read run.json; a run without one (agentcap writes its own at the end only) is an empty dict.
 
-    Raises ValueError naming the file when it is broken.
+    Its tasks are as the results have them now, also of a run whose controller was killed or is still at work. Raises
+    ValueError naming the file when it is broken.
     """
     try:
         data = json.loads(run.manifest.read_bytes())
@@ -92,4 +120,26 @@ def read_manifest(run: RunDirectory) -> dict[str, Any]:
         raise ValueError(f"{run.manifest}: not a run manifest: {error}") from error
     if not isinstance(data, dict):
         raise ValueError(f"{run.manifest}: not a run manifest: no object")
+    if isinstance(tasks := data.get("tasks"), list) and run.results.is_dir():
+        data["tasks"] = _as_of_now(run, tasks)
     return data
+
+
+def _as_of_now(run: RunDirectory, tasks: list[Any]) -> list[Any]:
+    """Return a manifest's tasks, and from results those that had not begun or had no verdict when it was written."""
+    open_ = {task["session"] for task in tasks if isinstance(task, dict) and task.get("session") and not _ended(task)}
+    listed = {task.get("session") for task in tasks if isinstance(task, dict)}
+    told = {}
+    for path in sorted(run.results.glob("*.json")):
+        if path.stem in open_ or path.stem not in listed:
+            # Who counts results names the files that are none, and what is gone was taken away.
+            with contextlib.suppress(ValueError, KeyError, FileNotFoundError):
+                told[path.stem] = _task(_outline(read_result(path)))
+    known = [
+        told.pop(task["session"], task) if isinstance(task, dict) and "session" in task else task for task in tasks
+    ]
+    return [*known, *told.values()]
+
+
+def _ended(task: Mapping[str, Any]) -> bool:
+    return task.get("verdict") is not None and task.get("ended_at") is not None
