@@ -115,8 +115,9 @@ def test_template_inputs_hold_arguments_as_objects(source):
 
 
 def test_a_captured_request_is_rendered_by_a_tokenizer_of_transformers(run, tmp_path):
-    transformers = pytest.importorskip("transformers")
-    tokenizers = pytest.importorskip("tokenizers")
+    import tokenizers
+    import transformers
+
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     folder = tmp_path / "tokenizer"
     transformers.PreTrainedTokenizerFast(tokenizer_object=words, chat_template=TEMPLATE).save_pretrained(folder)
@@ -132,7 +133,8 @@ def test_a_captured_request_is_rendered_by_a_tokenizer_of_transformers(run, tmp_
 
 
 def test_duckdb_reads_the_parquet(run):
-    duckdb = pytest.importorskip("duckdb")
+    import duckdb
+
     query = f"SELECT task_id, count(*), sum(prompt_tokens) FROM '{run.parquet}' GROUP BY task_id"
     assert duckdb.sql(query).fetchall() == [("buy", 2, 20)]
     first = f"SELECT request->>'$.messages[1].content' FROM '{run.parquet}' WHERE call_index = 1"

@@ -128,7 +128,8 @@ def test_agentcaps_own_parquet_in_its_own_order_is_read_by_sessions(tmp_path):
 
 
 def test_a_captured_run_is_exported_in_every_format(project, monkeypatch):
-    Trajectory = pytest.importorskip("atif").Trajectory
+    from atif import Trajectory
+
     project.write_jsonl(
         {"id": "list", "input": "count the files", "reference": "```bash\nls | wc -l\n```\nnone"},
         {"id": "say", "input": "say hello", "reference": "hello"},

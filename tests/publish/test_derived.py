@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pytest
 import yaml
@@ -163,8 +162,6 @@ def test_no_rows_are_nothing_to_push(push, hub):
 
 
 def test_the_command_publishes_and_load_dataset_reads(leaky_run, hub, agentcap, project):
-    if find_spec("datasets") is None:
-        pytest.skip("datasets is not installed")
     done = agentcap("export", str(leaky_run.path), "--format", "sft", "--push", "me/rows", "--no-scan", "--public")
     assert done.returncode == 0, done.stderr
     assert "me/rows: http" in done.stdout

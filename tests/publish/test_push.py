@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pyarrow.parquet as pq
 import pytest
@@ -57,8 +56,6 @@ def test_a_push_makes_captures_traces_and_collection_with_one_commit_each(hub, r
 
 
 def test_load_dataset_reads_back_what_was_pushed(hub, record, agentcap):
-    if find_spec("datasets") is None:
-        pytest.skip("datasets is not installed")
     agentcap("export", record(HELLO).id, "--push", "me/demo")
     read = (
         "from datasets import load_dataset; import json\n"

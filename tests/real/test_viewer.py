@@ -74,8 +74,9 @@ def png() -> bytes:
 @pytest.fixture(scope="module")
 def browser(need: Callable[[str], None]) -> Iterator[Any]:
     need("chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
         # Its own sandbox does not go together with root, as which containers of CI run.
         browser = running.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield browser

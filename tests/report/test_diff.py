@@ -10,8 +10,6 @@ from pytest_agentcap.analysis.statistics import Bootstrap
 from pytest_agentcap.cli import main
 from pytest_agentcap.report.difference import difference
 
-pytest.importorskip("scipy")
-
 
 def row(task: str, success: bool | None, **more):
     verdict = {True: "passed", False: "failed", None: "infra"}[success]

@@ -100,7 +100,6 @@ def test_the_github_workflow_gives_each_entry_of_its_matrix_a_shard():
 @pytest.mark.real
 @pytest.mark.xdist_group("real")
 def test_an_array_of_submitit_runs_every_shard(project, monkeypatch, capsys):
-    pytest.importorskip("submitit")
     project.write_tasks(*(f"Say {n}" for n in range(6)))
     words = ["--shards", "2", "--cluster", "local", "--minutes", "5", "--", ".", "-p", "agentcap", "-q"]
     done = subprocess.run(

@@ -6,13 +6,9 @@ import json
 import sys
 from pathlib import Path
 
-import pytest
-
 from pytest_agentcap.cli import main
 from pytest_agentcap.tracestats.plots import PLANS, tool_mix
 from pytest_agentcap.tracestats.rows import read_row
-
-pytest.importorskip("matplotlib")
 
 
 def test_every_figure_is_drawn_as_png_and_svg(run, capsys):
