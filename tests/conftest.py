@@ -76,9 +76,8 @@ CALL = """
 class Project:
     """A user's project in a folder of its own, with pytest runs in it; each run is a process, agents are too."""
 
-    def __init__(self, pytester: pytest.Pytester) -> None:
-        self._pytester = pytester
-        self.path = pytester.path
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def write(self, name: str, text: str) -> Path:
         path = self.path / name
@@ -127,13 +126,20 @@ class Project:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """An empty project, in an environment that says nothing of agentcap or of keys."""
+def project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An empty project and home, in an environment that says nothing of agentcap, of pytest or of keys.
+
+    Unlike pytester it forgets no module that a test has imported: to import pyarrow and the Hub's client takes seconds.
+    """
     for name in tuple(os.environ):
-        if name.startswith(("AGENTCAP_", "OPENAI_", "ANTHROPIC_", "HF_", "PYTEST_XDIST_")):
+        if name.startswith(("AGENTCAP_", "OPENAI_", "ANTHROPIC_", "HF_", "PYTEST_")):
             monkeypatch.delenv(name)
+    path = tmp_path_factory.mktemp("project")
+    monkeypatch.chdir(path)
+    monkeypatch.setenv("HOME", str(path))
+    monkeypatch.setenv("PY_COLORS", "0")
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    return Project(pytester)
+    return Project(path)
 
 
 @pytest.fixture

@@ -6,6 +6,11 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+
+# Here and not at the first use: pytester forgets what a test imported, and with it the server that runs.
+import multiprocessing.forkserver
+import multiprocessing.popen_forkserver
+import multiprocessing.resource_tracker
 import os
 import subprocess
 import sys
@@ -21,8 +26,8 @@ _IMPORTED = (
     *("anyio._backends._asyncio", "execnet", "httpx", "pandas", "pyarrow.parquet", "pyarrow.pandas_compat"),
     *("starlette.applications", "uvicorn.lifespan.off", "uvicorn.loops.uvloop", "xml.etree.ElementTree", "yaml"),
     *("uvicorn.protocols.http.httptools_impl", "pytest_agentcap.plugin", "pytest_agentcap.cli"),
-    *("pytest_agentcap.controller", "pytest_agentcap.capturing", "pytest_agentcap.preparing", "pytest_agentcap.session"),
-    *("pytest_agentcap.finishing", "pytest_agentcap.hooks", "pytest_agentcap.ordering"),
+    *("pytest_agentcap.controller", "pytest_agentcap.capturing", "pytest_agentcap.preparing"),
+    *("pytest_agentcap.session", "pytest_agentcap.finishing", "pytest_agentcap.hooks", "pytest_agentcap.ordering"),
     *("pytest_agentcap.proxy.server", "pytest_agentcap.proxy.transport_plain", "pytest_agentcap.publish.parquet"),
     *("pytest_agentcap.sandbox.host", "pytest_agentcap.upstream.serving", "pytest_agentcap.grading.program"),
 )
