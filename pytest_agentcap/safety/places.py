@@ -26,7 +26,8 @@ class Places:
         if path == "~" or path.startswith("~/"):
             path = self.home + path[1:]
         path = path.removeprefix("file://")
-        return posixpath.normpath(posixpath.join(cwd, path))
+        # POSIX leaves a meaning to two slashes in front, which Linux does not give them.
+        return posixpath.normpath(posixpath.join(cwd, path)).replace("//", "/")
 
     def escapes(self, path: str) -> bool:
         """Tell whether an absolute path is neither in the workspace nor a place that any program may use."""

@@ -7,58 +7,25 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pytest_agentcap.safety.commands import Redirect, Script, SimpleCommand, Word
+
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
 
 _SCOPES = frozenset({"subshell", "command_substitution", "process_substitution"})
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
-_WRITES = frozenset({">", ">>", ">|", "&>", "&>>", "<>", ">&"})
+_WRITES = frozenset({">", ">>", ">|", "&>", "&>>", ">&"})
+_APPENDS = frozenset({">>", "&>>"})
+_SUBSTITUTIONS = frozenset({"command_substitution", "process_substitution"})
+# What these stand for is parted at blanks where it is not quoted.
+_PARTED = frozenset({"simple_expansion", "expansion", "command_substitution"})
+_DEFAULTS = frozenset({":-", "-", ":=", "="})
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_ECHO_OPTION = re.compile(r"-[neE]+|--")
 _QUOTED_ESCAPE = re.compile(r"\\([$`\"\\\n])")
 # More than any agent writes, and no deeper than Python's own stack goes.
-_MAX_BYTES, _MAX_DEPTH = 1 << 20, 200
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """Hold one word as the shell would hand it over; `known` is false where that depends on what is not in the text."""
-
-    text: str
-    known: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Redirect:
-    """Hold a file that a command's input or output is."""
-
-    target: Word
-    writes: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SimpleCommand:
-    """Hold one command: its words, the files of its redirections, and its standard input as far as the text tells.
-
-    `scope` names the subshells around it, outermost first: what `cd` does in one ends with it. Without words it is the
-    redirection of a compound command.
-    """
-
-    words: tuple[Word, ...]
-    redirects: tuple[Redirect, ...] = ()
-    stdin: str | None = None
-    scope: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """Hold the commands of a script in their order, and the functions it defines; `whole` is false when a part of it
-    is no shell.
-    """
-
-    commands: tuple[SimpleCommand, ...]
-    functions: frozenset[str]
-    whole: bool
+_MAX_BYTES, _MAX_DEPTH, _MAX_WORD = 1 << 20, 200, 1 << 20
+# A variable that is doubled again and again must not fill the memory.
+_MAX_VALUE = 1000
 
 
 def parse(text: str, variables: dict[str, str] | None = None) -> Script:
@@ -67,6 +34,9 @@ def parse(text: str, variables: dict[str, str] | None = None) -> Script:
     if len(data) > _MAX_BYTES or "\0" in text:
         return Script((), frozenset(), False)
     root = _parser().parse(data).root_node
+    if root.has_error and "<>" in text:
+        # The grammar has no file that is opened for both.
+        root = _parser().parse(data.replace(b"<>", b"> ")).root_node
     reader = _Reader({} if variables is None else variables)
     try:
         reader.visit(root, (), 0)
@@ -88,6 +58,8 @@ class _Reader:
     variables: dict[str, str]
     commands: list[SimpleCommand] = field(default_factory=list)
     functions: set[str] = field(default_factory=set)
+    # What substitutions print, by where they begin.
+    printed: dict[int, str] = field(default_factory=dict)
 
     def visit(self, node: Node, scope: tuple[int, ...], depth: int) -> None:
         if depth > _MAX_DEPTH:
@@ -103,11 +75,21 @@ class _Reader:
                 self._pipeline(node, scope, depth)
                 return
             case "variable_assignment":
+                self._visit_children(node, scope, depth)
                 self._assignment(node)
+                return
             case "function_definition":
                 self.functions.add(_text(node.child_by_field_name("name") or node.children[0]))
         if node.type in _SCOPES:
             scope = (*scope, node.start_byte)
+        before = len(self.commands)
+        self._visit_children(node, scope, depth)
+        if node.type in _SUBSTITUTIONS and node.named_child_count == 1 and before < len(self.commands):
+            told = self.commands[-1].printed
+            if told is not None:
+                self.printed[node.start_byte] = told
+
+    def _visit_children(self, node: Node, scope: tuple[int, ...], depth: int) -> None:
         for child in node.children:
             self.visit(child, scope, depth + 1)
 
@@ -116,9 +98,9 @@ class _Reader:
         parts = [child for child in node.children if child.type not in {"variable_assignment", *_REDIRECTS}]
         redirects = [child for child in node.children if child.type in _REDIRECTS]
         self._inside(node, scope, depth)
-        words = [self.word(part) for part in parts if part.is_named]
-        files, stdin, more = self._redirects(redirects, scope, depth)
-        self.commands.append(SimpleCommand((*words, *more), files, stdin, scope))
+        words = [word for part in parts if part.is_named for word in self._words(part)]
+        files, stdin, more = self._redirects(redirects)
+        self.commands.append(SimpleCommand((*words, *more), files, stdin, scope, _source(files)))
 
     def _redirected(self, node: Node, scope: tuple[int, ...], depth: int) -> None:
         body = [child for child in node.children if child.type not in _REDIRECTS]
@@ -131,12 +113,12 @@ class _Reader:
         made = len(self.commands)
         for redirect in redirects:
             self._inside(redirect, scope, depth, pipelines=False)
-        files, stdin, more = self._redirects(redirects, scope, depth)
+        files, stdin, more = self._redirects(redirects)
         if body and body[0].type == "command" and made > before:
             last = self.commands[made - 1]
             stdin = last.stdin if stdin is None else stdin
             joined = replace(last, words=last.words + more, redirects=last.redirects + files, stdin=stdin)
-            self.commands[made - 1] = joined
+            self.commands[made - 1] = replace(joined, source=last.source or _source(files))
         else:
             self.commands.append(SimpleCommand((), files, stdin, scope))
         self._piped_heredoc(redirects, stdin, scope, depth)
@@ -154,15 +136,18 @@ class _Reader:
 
     def _pipeline(self, node: Node, scope: tuple[int, ...], depth: int) -> None:
         told: str | None = None
+        shown: Word | None = None
         for child in node.children:
             before = len(self.commands)
             self.visit(child, (*scope, child.start_byte), depth + 1)
             made = self.commands[before:]
             if not child.is_named or not made:
                 continue
-            if told is not None and made[-1].stdin is None:
-                self.commands[-1] = replace(made[-1], stdin=told)
-            told = _printed(self.commands[-1]) if len(made) == 1 else None
+            last = made[-1]
+            if last.stdin is None and last.source is None:
+                last = self.commands[-1] = replace(last, stdin=told, source=shown)
+            told = last.printed if len(made) == 1 else None
+            shown = _shown_file(last) if len(made) == 1 else None
 
     def _inside(self, node: Node, scope: tuple[int, ...], depth: int, pipelines: bool = True) -> None:
         """Visit the substitutions inside of a command's words."""
@@ -172,9 +157,7 @@ class _Reader:
             elif child.type not in ("command", "redirected_statement") and (pipelines or child.type != "pipeline"):
                 self._inside(child, scope, depth + 1, pipelines)
 
-    def _redirects(
-        self, nodes: list[Node], scope: tuple[int, ...], depth: int
-    ) -> tuple[tuple[Redirect, ...], str | None, tuple[Word, ...]]:
+    def _redirects(self, nodes: list[Node]) -> tuple[tuple[Redirect, ...], str | None, tuple[Word, ...]]:
         """Return files, standard input, and the words that stand behind a redirection but belong to the command."""
         files: list[Redirect] = []
         stdin: str | None = None
@@ -191,7 +174,7 @@ class _Reader:
                 more += words[1:]
                 duplicates = operator in (">&", "<&") and (words[0].text.isdigit() or words[0].text == "-")
                 if not duplicates:
-                    files.append(Redirect(words[0], operator in _WRITES))
+                    files.append(Redirect(words[0], operator in _WRITES, operator in _APPENDS))
         return tuple(files), stdin, tuple(more)
 
     def _assignment(self, node: Node) -> None:
@@ -199,10 +182,18 @@ class _Reader:
         if name is None:
             return
         word = self.word(value) if value is not None else Word("")
-        if word.known:
+        if word.known and len(word.text) <= _MAX_VALUE:
             self.variables[_text(name)] = word.text
         else:
             self.variables.pop(_text(name), None)
+
+    def _words(self, node: Node) -> list[Word]:
+        """Return the words that a part of a command stands for."""
+        word = self.word(node)
+        bare = node.children[0] if node.type == "command_name" and node.child_count == 1 else node
+        if bare.type in _PARTED and word.known:
+            return [Word(text) for text in word.text.split()]
+        return [word]
 
     def word(self, node: Node) -> Word:
         """Return what a node of the tree stands for as one word."""
@@ -219,6 +210,10 @@ class _Reader:
                 return self._joined(node)
             case "simple_expansion" | "expansion":
                 return self._expansion(node)
+            case "command_substitution" if (told := self.printed.get(node.start_byte)) is not None:
+                return Word(told.rstrip("\n"))
+            case "process_substitution":
+                return Word(_text(node), known=False, content=self.printed.get(node.start_byte))
             case _:
                 return Word(_text(node), known=False)
 
@@ -234,22 +229,20 @@ class _Reader:
             at = child.end_byte
         if not node.children:
             parts = [Word(_ESCAPE.sub(r"\1", _text(node)))]
+        if sum(len(part.text) for part in parts) > _MAX_WORD:
+            return Word(_text(node), known=False)
         return Word("".join(part.text for part in parts), all(part.known for part in parts))
 
     def _expansion(self, node: Node) -> Word:
-        names = [child for child in node.children if child.is_named]
-        if (
-            len(names) == 1
-            and names[0].type == "variable_name"
-            and _text(node)
-            in (
-                f"${_text(names[0])}",
-                f"${{{_text(names[0])}}}",
-            )
-        ):
-            value = self.variables.get(_text(names[0]))
+        name, *others = [child for child in node.children if child.is_named] or [node]
+        plain = _text(node) in (f"${_text(name)}", f"${{{_text(name)}}}")
+        told = _text(node.children[2]) in _DEFAULTS if len(others) == 1 and node.child_count == 5 else False
+        if name.type == "variable_name" and (plain or told):
+            value = self.variables.get(_text(name))
             if value is not None:
                 return Word(value)
+            if told:
+                return self.word(others[0])
         return Word(_text(node), known=False)
 
 
@@ -257,18 +250,16 @@ def _is_word(node: Node) -> bool:
     return node.type not in {"file_descriptor", "heredoc_start", "heredoc_body", "heredoc_end", "pipeline", "list"}
 
 
-def _printed(command: SimpleCommand) -> str | None:
-    """Return what a command prints when the text tells: that of echo, printf, and cat with a here-document."""
-    names = [word.text for word in command.words]
-    if not names or not all(word.known for word in command.words):
-        return None
-    if names[0] in ("echo", "printf"):
-        rest = names[1:]
-        while rest and _ECHO_OPTION.fullmatch(rest[0]):
-            del rest[0]
-        # printf's first word is mostly a format, and its other words are then the lines.
-        return "\n".join([" ".join(rest), *(rest[1:] if names[0] == "printf" else ())])
-    return command.stdin if names == ["cat"] else None
+def _source(redirects: tuple[Redirect, ...]) -> Word | None:
+    read = [redirect.target for redirect in redirects if not redirect.writes]
+    return read[-1] if read else None
+
+
+def _shown_file(command: SimpleCommand) -> Word | None:
+    """Return the one file that a command prints as it is."""
+    if len(command.words) == 2 and command.words[0].text == "cat":
+        return command.words[1]
+    return command.source if [word.text for word in command.words] == ["cat"] else None
 
 
 def _decoded(text: str) -> str:
