@@ -99,7 +99,8 @@ def _single_task(path: Path, name: str) -> Task:
     _check_texts(source, entry)
     (task_id,) = assign_ids([(entry.id, entry.prompts[0])])
     index = index_of(path) if repo else harbor.index_of(path)
-    return replace(_task(entry, task_id, corpus_name(path), index, source), repo=repo, harbor=task)
+    images = tuple(find_images(source, entry.line, repo.root if repo else path.parent, entry.images))
+    return replace(_task(entry, task_id, corpus_name(path), index, source), repo=repo, harbor=task, images=images)
 
 
 def _task(entry: Entry, task_id: str, corpus: str, index: int, source: Source) -> Task:

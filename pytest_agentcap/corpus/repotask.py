@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,38 @@ class Output:
     weight: float = 1.0
     rel: float = 1e-6
     abs: float = 0.0
+
+
+def unfit(comparator: Comparator, expected: Any) -> str | None:
+    """Say why no answer could ever be compared with an expected value; None when one can."""
+    match comparator:
+        case "approx" if isinstance(expected, bool) or not isinstance(expected, int | float):
+            return "is no number, which `approx` compares with"
+        case "set" if not isinstance(expected, list):
+            return "is no list, which `set` compares with"
+        case "regex":
+            try:
+                re.compile(expected)
+            except (re.error, TypeError, RecursionError, OverflowError) as error:
+                return f"is no regular expression: {error}"
+        case "json-schema":
+            return _no_schema(expected)
+    return None
+
+
+def _no_schema(expected: Any) -> str | None:
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+
+    if isinstance(expected, bool):
+        return None
+    if not isinstance(expected, dict):
+        return "is no JSON schema"
+    try:
+        validator_for(expected).check_schema(expected)
+    except SchemaError as error:
+        return f"is no JSON schema: {error.message}"
+    return None
 
 
 @dataclass(frozen=True, slots=True)

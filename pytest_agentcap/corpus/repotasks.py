@@ -5,6 +5,7 @@ The files are AgentGym's, with a few keys of ours.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from pathlib import Path
@@ -21,6 +22,7 @@ from pytest_agentcap.corpus.repotask import (
     Repository,
     RepoTask,
     Scoring,
+    unfit,
 )
 from pytest_agentcap.corpus.source import CorpusError, Entry
 from pytest_agentcap.corpus.yamlfile import read_yaml
@@ -49,12 +51,12 @@ class _Repository(msgspec.Struct, frozen=True):
     ref: str
     url: str = ""
     path: str = ""
-    initial_working_dir: str = "."
+    initial_working_dir: str | None = None
 
 
 class _Oracle(msgspec.Struct, frozen=True):
     fn: str
-    args: dict[str, Any] = {}
+    args: dict[str, Any] | None = None
 
 
 class _Output(msgspec.Struct, frozen=True):
@@ -86,14 +88,19 @@ class _Task(msgspec.Struct, frozen=True):
     outputs: tuple[_Output, ...]
     difficulty: str = "easy"
     initial_working_dir: str = "."
-    command_policy: _Policy = _Policy()
+    command_policy: _Policy | None = None
     max_commands: int = 10
     timeout_seconds: float = 120
     answer: str = "eval_artifacts/answer.json"
     scoring: _Scoring | None = None
     hint: str | None = None
     reference: str | None = None
+    images: str | tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
+
+    @property
+    def policy(self) -> _Policy:
+        return self.command_policy or _Policy()
 
 
 def is_repo_task(path: Path) -> bool:
@@ -132,9 +139,7 @@ def read_repo_task(path: Path, name: str) -> tuple[Entry, RepoTask]:
         outputs=tuple(_output(each) for each in told.outputs),
         difficulty=told.difficulty,
         folder=told.initial_working_dir if told.initial_working_dir != "." else repository.folder,
-        policy=CommandPolicy(
-            told.command_policy.allowed, told.command_policy.prohibited, told.command_policy.write_paths_allowed
-        ),
+        policy=CommandPolicy(told.policy.allowed, told.policy.prohibited, told.policy.write_paths_allowed),
         max_commands=told.max_commands,
         answer=told.answer,
         scoring=_scoring(root, told.scoring, name),
@@ -147,6 +152,7 @@ def read_repo_task(path: Path, name: str) -> tuple[Entry, RepoTask]:
         references=(told.reference,) if told.reference else (),
         metadata={"repository": repository.id, "difficulty": told.difficulty, **told.metadata},
         timeout_s=told.timeout_seconds,
+        images=(told.images,) if isinstance(told.images, str) else told.images,
     )
     return entry, task
 
@@ -164,8 +170,16 @@ def _check(task: _Task, name: str) -> None:
         elif output.oracle and not _known(output.oracle.fn):
             problem = f"the output {output.key!r} names no oracle that there is: {output.oracle.fn!r}"
             faults.append(f"{problem}; name one of {', '.join(sorted(ORACLES))}, or module:function")
-        if output.weight <= 0:
-            faults.append(f"the output {output.key!r} has the weight {output.weight:g}; write one above 0")
+        elif output.type == "oracle_bool" and not output.oracle:
+            faults.append(f"the output {output.key!r} is judged by an oracle, and names none; name one")
+        elif literal and (misfit := unfit(output.comparator, output.expected)):
+            faults.append(f"`expected` of the output {output.key!r} {misfit}; correct it")
+        if not 0 <= output.weight < math.inf:
+            faults.append(f"the output {output.key!r} has the weight {output.weight:g}; write 0 or more")
+        if not (0 <= output.rel < math.inf and 0 <= output.abs < math.inf):
+            faults.append(f"the output {output.key!r} has a tolerance that is none; write 0 or more")
+    if keys and not sum(output.weight for output in task.outputs):
+        faults.append("every output has the weight 0; give one of them more")
     if not 0 < task.timeout_seconds <= 10**7:
         faults.append("`timeout_seconds` is out of range; write 1 to 10000000")
     if task.max_commands < 1:
@@ -185,26 +199,42 @@ def _leaves(path: str) -> bool:
 
 
 def _repository(root: Path, wanted: str, name: str) -> Repository:
-    path = root / "repos" / f"{wanted}.yaml"
-    if not re.fullmatch(r"[\w.-]+", wanted) or not path.is_file():
-        raise CorpusError(f"{name}:1: there is no repos/{wanted}.yaml; describe the repository there")
-    shown = f"{name.rsplit('/tasks/', 1)[0]}/repos/{path.name}" if "/tasks/" in name else f"repos/{path.name}"
-    told, _ = read_yaml(path, shown, _Repository)
+    path, told = _described(root, wanted, name)
+    shown = _shown(path, name)
     if bool(told.url) == bool(told.path):
         raise CorpusError(f"{shown}:1: needs either `url` or `path`; give one of them")
-    if _leaves(told.initial_working_dir):
+    folder = told.initial_working_dir or "."
+    if _leaves(folder):
         raise CorpusError(f"{shown}:1: `initial_working_dir` leads out of the repository; write a path inside")
     location = told.url or told.path
     if not _REMOTE.fullmatch(location):
         location = str((path.parent / location.removeprefix("file://")).resolve())
-    return Repository(told.id, location, told.ref, told.initial_working_dir)
+    return Repository(told.id, location, told.ref, folder)
+
+
+def _described(root: Path, wanted: str, name: str) -> tuple[Path, _Repository]:
+    """Return the file that describes a repository: the one of its name, else whichever says that it is its id."""
+    usual = root / "repos" / f"{wanted}.yaml"
+    if re.fullmatch(r"[\w.-]+", wanted) and usual.is_file():
+        return usual, read_yaml(usual, _shown(usual, name), _Repository)[0]
+    for path in sorted((root / "repos").glob("*.yaml")):
+        told = read_yaml(path, _shown(path, name), _Repository)[0]
+        if told.id == wanted:
+            return path, told
+    raise CorpusError(f"{name}:1: there is no repos/{wanted}.yaml; describe the repository there")
+
+
+def _shown(path: Path, name: str) -> str:
+    """Return what messages call a file beside `tasks`, where they call the task's `name`."""
+    above = f"{name.rsplit('/tasks/', 1)[0]}/" if "/tasks/" in name else ""
+    return f"{above}{path.parent.name}/{path.name}"
 
 
 def _output(told: _Output) -> Output:
     return Output(
         key=told.key,
         type=told.type,
-        oracle=Oracle(told.oracle.fn, told.oracle.args) if told.oracle else None,
+        oracle=Oracle(told.oracle.fn, told.oracle.args or {}) if told.oracle else None,
         expected=None if told.expected is msgspec.UNSET else told.expected,
         comparator=told.comparator,
         weight=told.weight,
@@ -242,7 +272,7 @@ class _Weights(msgspec.Struct, frozen=True):
 
 def _prompt(task: _Task) -> str:
     """Return the instruction, and the rules that it is judged by: nobody can keep what was not told."""
-    policy = task.command_policy
+    policy = task.policy
     rules = [f"Use at most {task.max_commands} tool calls."]
     if policy.allowed:
         rules.append(f"Run no other programs than: {', '.join(policy.allowed)}.")

@@ -73,8 +73,7 @@ def _compare(comparator: str, expected: Any, actual: Any, rel: float, abs: float
         case "equals":
             return _same(expected, actual)
         case "approx":
-            numbers = _is_number(expected) and _is_number(actual)
-            return numbers and math.isclose(expected, actual, rel_tol=rel, abs_tol=abs)
+            return _is_number(expected) and _is_number(actual) and _is_close(expected, actual, rel, abs)
         case "set":
             lists = isinstance(expected, list) and isinstance(actual, list)
             return lists and {_key(each) for each in expected} == {_key(each) for each in actual}
@@ -83,7 +82,11 @@ def _compare(comparator: str, expected: Any, actual: Any, rel: float, abs: float
         case "json-schema":
             import jsonschema
 
-            return bool(jsonschema.validators.validator_for(expected)(expected).is_valid(actual))
+            try:
+                return bool(jsonschema.validators.validator_for(expected)(expected).is_valid(actual))
+            except OverflowError:
+                # A whole number that is no float is no multiple of one.
+                return False
         case _:
             raise ValueError(f"there is no comparator {comparator!r}")
 
@@ -91,6 +94,14 @@ def _compare(comparator: str, expected: Any, actual: Any, rel: float, abs: float
 def _same(one: Any, other: Any) -> bool:
     """Compare as JSON does: 1 and 1.0 are one number, and true is none."""
     return _key(one) == _key(other)
+
+
+def _is_close(expected: float, actual: float, rel: float, abs: float) -> bool:
+    try:
+        return math.isclose(expected, actual, rel_tol=rel, abs_tol=abs)
+    except OverflowError:
+        # JSON's whole numbers have no limit, and these are beyond all floats.
+        return expected == actual
 
 
 def _is_number(value: Any) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_agentcap.corpus.repotask import Output, RepoTask
+from pytest_agentcap.corpus.repotask import Output, RepoTask, unfit
 from pytest_agentcap.grading.base import GraderError
 from pytest_agentcap.grading.process import run_program
 from pytest_agentcap.grading.program import clean_environment
@@ -21,6 +21,8 @@ from pytest_agentcap.grading.program import clean_environment
 NAME = "oracles"
 _TIMEOUT_S = 120.0
 _MAX_ANSWER_BYTES = 1 << 20
+# Far below what Python's own stack takes, so that comparing an answer never fails for its depth.
+_MAX_ANSWER_DEPTH = 100
 _REASON_CHARS = 100
 
 
@@ -53,8 +55,11 @@ class Truth:
         """
         given = {each.key: each.expected for each in task.outputs if each.oracle is None}
         asked = [each for each in task.outputs if each.oracle and each.type != "oracle_bool"]
-        computed = _compute(task, asked, checkout)
+        computed = _computed(task, asked, checkout)
         judged = {each.key: True for each in task.outputs if each.type == "oracle_bool"}
+        for output in asked:
+            if problem := unfit(output.comparator, computed[output.key]):
+                raise GraderError(f"grader {NAME}: the output {output.key!r}: its oracle's value {problem}")
         return cls(task, checkout, {**given, **computed, **judged})
 
     def check(self, frozen: Path) -> tuple[OutputCheck, ...]:
@@ -110,7 +115,18 @@ def read_answer(path: Path) -> tuple[Mapping[str, Any], str | None]:
         json.dumps(answer).encode()
     except (ValueError, RecursionError):
         return {}, f"{name} is not valid JSON"
+    if _depth(answer) > _MAX_ANSWER_DEPTH:
+        return {}, f"{name} is nested deeper than {_MAX_ANSWER_DEPTH} levels"
     return (answer, None) if isinstance(answer, dict) else ({}, f"{name} is not a JSON object")
+
+
+def _depth(value: Any) -> int:
+    """Return how many lists and objects are inside of each other, without going down into them."""
+    level, depth = [value], 0
+    while inner := [each for each in level if isinstance(each, dict | list)]:
+        level = [child for each in inner for child in (each.values() if isinstance(each, dict) else each)]
+        depth += 1
+    return depth
 
 
 def shortened(value: Any) -> str:
@@ -134,6 +150,16 @@ def _overlay(frozen: Path, tree: Path, allowed: str) -> None:
         shutil.copytree(source, target, symlinks=True)
     elif source.is_file():
         shutil.copyfile(source, target)
+
+
+def _computed(task: RepoTask, outputs: Sequence[Output], checkout: Path) -> dict[str, Any]:
+    """Compute values on a checkout that later sessions start from: a corpus's own functions have a copy of it."""
+    if not any(":" in each.oracle.fn for each in outputs if each.oracle):
+        return _compute(task, outputs, checkout)
+    with tempfile.TemporaryDirectory(prefix="agentcap-oracle-") as scratch:
+        tree = Path(scratch, "tree")
+        shutil.copytree(checkout, tree, symlinks=True)
+        return _compute(task, outputs, tree)
 
 
 def _compute(task: RepoTask, outputs: Sequence[Output], tree: Path) -> dict[str, Any]:

@@ -127,6 +127,18 @@ def test_a_solution_a_literal_and_other_weights_are_keys_of_ours(gym):
         ("outputs:", "outputs: []\nothers:", "`outputs` is empty"),
         ("- key: entries", "- {key: entries, expected: 1}\n- key: entries", "stands twice"),
         ("- key: entries", "- key: entries\n  expected: 4", "needs either `oracle` or `expected`"),
+        ("- key: entries", "- {key: a, expected: 'x', comparator: approx}\n- key: entries", "is no number"),
+        ("- key: entries", "- {key: a, expected: 'x', comparator: set}\n- key: entries", "is no list"),
+        ("- key: entries", "- {key: a, expected: '(', comparator: regex}\n- key: entries", "no regular expression"),
+        (
+            "- key: entries",
+            "- {key: a, expected: {type: no}, comparator: json-schema}\n- key: entries",
+            "no JSON schema",
+        ),
+        ("- key: entries", "- {key: a, expected: true, type: oracle_bool}\n- key: entries", "names none"),
+        ("- key: entries", "- key: entries\n  weight: -1", "has the weight -1; write 0 or more"),
+        ("- key: entries", "- key: entries\n  weight: 0", "every output has the weight 0"),
+        ("- key: entries", "- key: entries\n  rel: .nan", "has a tolerance that is none"),
         ("max_commands: 12", "max_commands: 0", "`max_commands` is out of range"),
         ("max_commands: 12", "scoring: {profile: golf}", "no scoring profile 'golf'"),
         ("max_commands: 12", "scoring: {weights: {luck: 3}}", "has no 'luck'"),
@@ -135,6 +147,18 @@ def test_a_solution_a_literal_and_other_weights_are_keys_of_ours(gym):
 def test_what_is_wrong_is_told_with_its_place(gym, old, new, said):
     write(gym, "tasks/l1/shop/task_001.yaml", textwrap.dedent(AGENTGYM).lstrip("\n").replace(old, new))
     with pytest.raises(CorpusError, match=rf"tasks/l1/shop/task_001\.yaml.*{said}"):
+        read(gym)
+
+
+def test_images_of_a_task_lie_in_the_corpus_folder(gym):
+    (gym / "pictures").mkdir()
+    (gym / "pictures/page.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    text = textwrap.dedent(AGENTGYM).lstrip("\n")
+    write(gym, "tasks/l1/shop/task_001.yaml", f"{text}images: pictures/page.png\n")
+    (task,) = read(gym)
+    assert [image.name for image in task.images] == ["pictures/page.png"]
+    write(gym, "tasks/l1/shop/task_001.yaml", f"{text}images: [../page.png]\n")
+    with pytest.raises(CorpusError, match=r"task_001\.yaml:1: there is no image '\.\./page\.png'"):
         read(gym)
 
 

@@ -85,6 +85,17 @@ def test_comparators(place):
         (literal(r"\d+", "regex"), 12, False),
         (literal({"type": "array", "minItems": 2}, "json-schema"), [1, 2], True),
         (literal({"type": "array", "minItems": 2}, "json-schema"), [1], False),
+        # Beyond all floats: wrong, and no failure of the comparator.
+        (literal(1, "approx"), 10**400, False),
+        (literal(10**400, "approx"), 10**400, True),
+        (literal({"multipleOf": 0.5}, "json-schema"), 10**400, False),
+        (literal(1, "equals"), 10**400, False),
+        (literal(["a"], "set"), [], False),
+        (literal([], "set"), [], True),
+        (literal("a|", "regex"), "", True),
+        (literal("a|b", "regex"), "ab", False),
+        (literal(None, "equals"), None, True),
+        (literal(None, "equals"), False, False),
     ]
     outputs = [replace(output, key=str(number)) for number, (output, _, _) in enumerate(cases)]
     place.answer({str(number): actual for number, (_, actual, _) in enumerate(cases)})
@@ -121,6 +132,19 @@ def test_an_oracle_that_cannot_tell_is_no_failure_of_the_agent(place, fn, args, 
         Truth.of(place.task(Output("v", oracle=Oracle(fn, args))), place.checkout)
 
 
+@pytest.mark.parametrize("comparator", ["approx", "set", "regex"])
+def test_a_value_that_no_answer_can_be_compared_with_is_told_before_anything_runs(place, comparator):
+    own = Oracle("own:titles", {"under": "docs"}) if comparator != "set" else Oracle("top_level_entry_count")
+    with pytest.raises(GraderError, match=r"the output 'v': its oracle's value is no"):
+        Truth.of(place.task(Output("v", oracle=own, comparator=comparator)), place.checkout)
+
+
+def test_a_function_of_the_corpus_leaves_no_trace_in_what_sessions_start_from(place):
+    (place.root / "own.py").write_text("def f(*, repo_root):\n    (repo_root / 'new').write_text('')\n    return 1\n")
+    Truth.of(place.task(Output("v", oracle=Oracle("own:f"))), place.checkout)
+    assert not (place.checkout / "new").exists()
+
+
 def test_a_module_of_the_corpus_takes_the_place_of_nothing(place):
     (place.root / "json.py").write_text("raise SystemExit('planted')")
     place.answer({"t": ["a.md"]})
@@ -139,6 +163,7 @@ def test_a_module_of_the_corpus_takes_the_place_of_nothing(place):
         ("1" * (1 << 20) + "1", "eval_artifacts/answer.json has more than 1048576 bytes"),
         ("[" * 200_000, "eval_artifacts/answer.json is not valid JSON"),
         (r'{"v": "\ud800"}', None),
+        ('{"v": ' + "[" * 900 + "]" * 900 + "}", "eval_artifacts/answer.json is nested deeper than 100 levels"),
     ],
 )
 def test_answers_that_are_none_say_why(place, answer, problem):
