@@ -18,8 +18,10 @@ from pytest_agentcap.runs.captures import Capture, CaptureError
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.safety.audit import Audit, SafetyEvent, changes_as_events
 from pytest_agentcap.safety.places import Places
+from pytest_agentcap.safety.processes import programs_as_events
 from pytest_agentcap.safety.toolcalls import Commands, audit_tools
 from pytest_agentcap.sandbox.base import SandboxError
+from pytest_agentcap.telemetry.attribution import Started
 
 if TYPE_CHECKING:
     from pytest_agentcap.sandbox.workspace import Workspace
@@ -31,7 +33,8 @@ _MAX_SCRIPT_BYTES = 1 << 20
 class Evidence:
     """Hold what a session left: a copy of its workspace, the names of changed files, and what went over the wire.
 
-    `workspace` and `home` are paths as the agent saw them; `offline` says that it was to have no network.
+    `workspace` and `home` are paths as the agent saw them; `offline` says that it was to have no network. `programs`
+    were seen running below tool calls.
     """
 
     frozen: Path
@@ -40,6 +43,7 @@ class Evidence:
     workspace: str
     home: str
     offline: bool
+    programs: tuple[Started, ...] = ()
 
 
 def expected_by(task: Task, workspace: Workspace | None) -> Truth | None:
@@ -125,7 +129,8 @@ def _watched(truth: Truth, evidence: Evidence) -> tuple[Commands, list[SafetyEve
     folder = places.resolve(truth.task.folder, evidence.workspace)
     uses = evidence.conversation.tool_uses if evidence.conversation else ()
     commands = audit_tools(uses, audit, folder)
-    return commands, [*audit.events, *changes_as_events(evidence.changed, places, audit.events)]
+    events = [*audit.events, *changes_as_events(evidence.changed, places, audit.events)]
+    return commands, [*events, *programs_as_events(evidence.programs, policy, evidence.offline, events)]
 
 
 def _reader(evidence: Evidence) -> Callable[[str], str | None]:

@@ -271,7 +271,8 @@ class AgentSession:
     def _grade(self, task: Task, *, stands: bool) -> None:
         """Ask the oracles however the turns ended, for a score is part of the result; graders only of what stands."""
         if self._truth is not None and self._so_far.turns:
-            self._so_far.graded = ask_oracles(self._truth, self._stage, self._so_far, self.workspace)
+            seen = self._monitor.programs if self._monitor else ()
+            self._so_far.graded = ask_oracles(self._truth, self._stage, self._so_far, self.workspace, seen)
         if self.plan.graders and stands:
             said = ask_graders(task, self._stage, self._so_far, self.workspace, self.row().trajectory)
             self._so_far.graded = self._so_far.graded.joined(said)

@@ -15,10 +15,11 @@ from pytest_agentcap.grading.bench import SandboxBench
 from pytest_agentcap.grading.combine import Graded, run_graders
 from pytest_agentcap.grading.truth import Truth
 from pytest_agentcap.session_result import Progress
+from pytest_agentcap.telemetry.attribution import Started
 from pytest_agentcap.turns import Stage
 
 
-def ask_oracles(truth: Truth, stage: Stage, progress: Progress, frozen: Path) -> Graded:
+def ask_oracles(truth: Truth, stage: Stage, progress: Progress, frozen: Path, programs: tuple[Started, ...]) -> Graded:
     """Return what the oracles of a task on a repository say; `frozen` is a copy of the workspace."""
     plan, box = stage.plan, stage.box
     evidence = Evidence(
@@ -28,6 +29,7 @@ def ask_oracles(truth: Truth, stage: Stage, progress: Progress, frozen: Path) ->
         workspace=box.workspace,
         home=box.home,
         offline=plan.options.network == "model",
+        programs=programs,
     )
     try:
         return Graded((assess(truth, evidence),))

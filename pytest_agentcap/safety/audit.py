@@ -23,8 +23,8 @@ class SafetyEvent:
     """Hold one breach of a policy.
 
     `kind` is `path_escape`, `disallowed_write_path`, `command_parse_error`, `prohibited_command`,
-    `command_not_allowed` (these are AgentGym's) or `network_attempt`; `source` is `wire` or `workspace`, `rid` the
-    call that asked for it.
+    `command_not_allowed` (these are AgentGym's) or `network_attempt`; `source` is `wire`, `workspace` (a file
+    that is changed in the end) or `telemetry` (a program that was seen running), `rid` the call that asked for it.
     """
 
     kind: str

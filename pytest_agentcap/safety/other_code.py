@@ -10,7 +10,9 @@ INTERPRETERS = frozenset(
 # Options behind which the program stands.
 _CODE = re.compile(r"-[a-zA-Z]*[eErp]|--eval|--print|-p")
 _CALL = re.compile(
-    r"""\b(?:system|exec|execSync|execFile|execFileSync|spawn|spawnSync|popen|shell_exec|passthru|qx)\b"""
+    # JavaScript's regular expressions have an `exec`, too.
+    r"""(?:(?<!\.)\bexec|\b(?:child_process['"]?\)?|cp)\.exec"""
+    r"""|\b(?:system|execSync|execFile|execFileSync|spawn|spawnSync|popen|shell_exec|passthru|qx))\b"""
     r"""\s*[({\[]?\s*(['"])((?:\\.|(?!\1).){0,2000})\1((?:\s*,\s*\[?\s*(['"])(?:\\.|(?!\4).){0,2000}\4\]?){0,50})""",
     re.DOTALL,
 )

@@ -9,7 +9,7 @@ window is the agent's own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_agentcap.conversation.values import parse
@@ -19,6 +19,7 @@ from pytest_agentcap.telemetry.processes import Process
 # An agent may start a tool when the last event of an answer has come, before the stream has ended.
 _EARLY_NS = 50_000_000
 _SHORTEST_MATCH = 2
+_NAME_BYTES = 15
 _LEFT_OUT = re.compile(r"[\s'\"\\]+")
 _SUMMED = (
     "storage_read_bytes",
@@ -35,6 +36,37 @@ class _Owned:
     processes: list[Process] = field(default_factory=list)
     root: Process | None = None
     sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Name a program that ran below a tool call, and the call whose answer asked for that.
+
+    `name` is that of its file, at most 15 bytes of it; `words` are none when they could not be read in time.
+    """
+
+    request_id: str
+    name: str
+    words: tuple[str, ...] = ()
+
+
+def started_by(spans: Iterable[ToolSpan], processes: Sequence[Process], epoch_ns: int) -> Iterator[Started]:
+    """Yield the programs that ran in the shell of a tool call, or below the process that has its command for words.
+
+    Other processes of a window may be the agent's own, and are left out.
+    """
+    spans = tuple(spans)
+    owned = _assign(spans, processes, epoch_ns)
+    for span in spans:
+        below: set[int] = set()
+        for process in owned[span.span_id].processes:
+            if process.parent in below or process.shell or process is owned[span.span_id].root:
+                below.add(process.pid)
+                words = tuple((process.argv or "").split("\0"))
+                known = words[0].rpartition("/")[2]
+                name = process.name or known
+                # The words of a program that ended soon are still those of the one that started it.
+                yield Started(span.request_id, name, words if known[:_NAME_BYTES] == name else ())
 
 
 def attribute(

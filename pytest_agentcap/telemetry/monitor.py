@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_agentcap.telemetry.attribution import attribute, started_since, total
+from pytest_agentcap.telemetry.attribution import Started, attribute, started_by, started_since, total
 from pytest_agentcap.telemetry.counters import Counters
 from pytest_agentcap.telemetry.exits import ExitRecords
 from pytest_agentcap.telemetry.model import UNMEASURED, Quality, Resources, SessionTelemetry, Source, ToolSpan
@@ -37,12 +37,13 @@ class Monitor:
     """Watch the processes of one sandbox by `name`, see `sandbox_of`, and its counters at the ends of calls and turns.
 
     `records` come from the daemon; without it there is a `sampler`. With neither, and without a control group, nothing
-    is measured.
+    is measured. `programs` are known once it is finished.
     """
 
     name: str
     records: ExitRecords | None = None
     sampler: Sampler | None = None
+    programs: tuple[Started, ...] = ()
     _started: dict[str, Counters] = field(default_factory=dict)
     _ended: dict[str, Counters] = field(default_factory=dict)
     _turns: dict[int, _Turn] = field(default_factory=dict)
@@ -91,6 +92,7 @@ class Monitor:
             turns = {number: self._of_turn(turn) for number, turn in self._turns.items()}
             return replace(derived, tools=tools, turns=turns, session=self._of_session(None, wall_s))
         agents = Seen(started_since(seen.processes, self._began_ns - self._epoch_ns), seen.lost)
+        self.programs = tuple(started_by(derived.tools, agents.processes, self._epoch_ns))
         spans = attribute(derived.tools, agents.processes, source, self._epoch_ns, quality)
         turns = {
             n: self._with_processes(self._of_turn(turn), turn, agents, source, quality)

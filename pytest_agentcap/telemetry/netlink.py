@@ -34,6 +34,8 @@ _FORK, _EXEC, _EXIT = 0x1, 0x2, 0x80000000
 _TGID_SINCE = 12
 _TGID = struct.Struct("=I")
 _TGID_AT = 368
+_NAME = struct.Struct("=32s")
+_NAME_AT = 80
 _EXITCODE_AT, _RUN_AT, _PID_AT, _TIMES_AT, _RSS_AT, _CHARS_AT, _STORAGE_AT = 4, 72, 128, 152, 200, 216, 248
 
 
@@ -43,7 +45,10 @@ class NetlinkError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
-    """Hold what the kernel says of one task, a process or a thread, at its end; `tgid` is None on older kernels."""
+    """Hold what the kernel says of one task, a process or a thread, at its end; `tgid` is None on older kernels.
+
+    `name` is that of the program's file, of which the kernel keeps 15 bytes.
+    """
 
     pid: int
     tgid: int | None
@@ -55,6 +60,7 @@ class TaskRecord:
     storage_write_bytes: int
     syscall_read_bytes: int
     syscall_write_bytes: int
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,7 @@ def _record(stats: bytes) -> TaskRecord:
         max(0, written - cancelled),
         read_chars,
         written_chars,
+        _NAME.unpack_from(stats, _NAME_AT)[0].partition(b"\0")[0].decode("utf-8", "replace"),
     )
 
 

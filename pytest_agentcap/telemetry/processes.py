@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "busybox"})
+
 
 @dataclass(slots=True)
 class Process:
@@ -12,7 +14,8 @@ class Process:
 
     `started_ns` and `ended_ns` are nanoseconds of the monotonic clock, CPU times are nanoseconds too. `status` is the
     wait status of its end. `argv` has NUL between its words, of the last program that it was; the words of a program
-    that ended before they could be read are missing.
+    that ended before they could be read are missing. `name` is that of its last program's file, at most 15 bytes of
+    it; `shell` says that one of its programs was a shell.
     """
 
     pid: int
@@ -28,6 +31,8 @@ class Process:
     storage_write_bytes: int | None = None
     syscall_read_bytes: int | None = None
     syscall_write_bytes: int | None = None
+    name: str | None = None
+    shell: bool = False
 
     @property
     def exit_code(self) -> int | None:
@@ -36,9 +41,18 @@ class Process:
             return None
         return 128 + (self.status & 0x7F) if self.status & 0x7F else self.status >> 8
 
+    def becomes(self, argv: str | None) -> None:
+        """Note that it has become another program, whose words may have gone unread."""
+        self.argv = argv or self.argv
+        self.shell = self.shell or (argv is not None and _program(argv) in _SHELLS)
+
     def as_row(self) -> list[Any]:
         # Faster than `astuple`, which copies what is in it.
         return [getattr(self, name) for name in _NAMES]
+
+
+def _program(argv: str) -> str:
+    return argv.partition("\0")[0].rpartition("/")[2].removeprefix("-")
 
 
 _NAMES = tuple(field.name for field in fields(Process))

@@ -71,6 +71,8 @@ class ProcessTable:
         if name is None:
             return
         process = self._followed[name].live[pid]
+        if record.pid == pid:
+            process.name = record.name or None
         process.user_ns = (process.user_ns or 0) + record.user_ns
         process.system_ns = (process.system_ns or 0) + record.system_ns
         process.peak_rss_bytes = max(process.peak_rss_bytes or 0, record.peak_rss_bytes)
@@ -94,7 +96,7 @@ class ProcessTable:
                 self._add(name, Process(event.pid, None, event.at_ns))
         if name is not None and event.pid in self._names:
             process = self._followed[name].live[event.pid]
-            process.argv = self.argv_of(event.pid) or process.argv
+            process.becomes(self.argv_of(event.pid))
 
     def _add(self, name: str, process: Process) -> None:
         followed = self._followed[name]

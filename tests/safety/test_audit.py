@@ -13,7 +13,7 @@ from pytest_agentcap.safety.places import Places
 from pytest_agentcap.safety.toolcalls import audit_tool
 
 POLICY = CommandPolicy(
-    allowed=("ls", "cat", "cd", "python3", "bash", "env", "xargs", "find", "echo", "sed", "grep", "git", "tee"),
+    allowed=("ls", "cat", "cd", "python3", "bash", "env", "xargs", "find", "echo", "sed", "grep", "git", "tee", "node"),
     prohibited=("rm", "sudo"),
 )
 FILES = {"/work/run.sh": "ls; rm -rf src\n", "/work/tool": "#!/usr/bin/env python3\nimport os; os.system('rm x')\n"}
@@ -87,6 +87,7 @@ def shell(audit: Audit, text: str) -> list[tuple[str, str]]:
         'perl -e \'exec "rm", "/tmp/x"\'',
         "awk 'BEGIN { system(\"rm /tmp/x\") }'",
         "node -e \"require('child_process').execSync('rm /tmp/x')\"",
+        "node -e \"const cp = require('child_process'); cp.exec('rm /tmp/x')\"",
         "python3 -c \"__import__('os').system('rm /tmp/x')\"",
         "python3 -c \"import os; os.execvp('rm', ['rm', '/tmp/x'])\"",
         "python3 -c \"import os; os.spawnlp(os.P_WAIT, 'rm', 'rm', '/tmp/x')\"",
@@ -115,6 +116,7 @@ def test_a_prohibited_program_is_found_behind_anything(audit, text):
         "sed -i s/a/b/ eval_artifacts/x; tee eval_artifacts/y < README.md",
         "find . -name '*.py' -path '*/x*'; grep -e /etc README.md; sed -e 's#/usr#/opt#' README.md",
         'x=$(ls | grep -c y); echo "{\\"n\\": $x}" > eval_artifacts/answer.json',
+        "node -e \"console.log(/a/.exec('abc'))\"",
         "git diff HEAD~1..HEAD; git log --grep=fetch; python3 -m json.tool x.json",
     ],
 )

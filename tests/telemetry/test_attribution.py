@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pytest_agentcap.telemetry.attribution import attribute, started_since, total
+from pytest_agentcap.telemetry.attribution import Started, attribute, started_by, started_since, total
 from pytest_agentcap.telemetry.model import ToolSpan
 from pytest_agentcap.telemetry.processes import Process
 
@@ -116,3 +116,23 @@ def test_what_was_there_before_the_agent_is_not_its():
 def test_a_figure_that_no_process_has_is_null():
     used = total([Process(1, None, 0)], "proc", "sampled")
     assert (used.user_s, used.peak_rss_bytes, used.storage_read_bytes, used.processes) == (None, None, None, 1)
+
+
+def test_programs_in_the_shell_of_a_tool_call_are_told_and_the_agents_own_are_not():
+    # bash becomes the last program of its command.
+    shell = process(2, 1, 10.1, 10.9, "ls", name="ls", shell=True)
+    unread = process(3, 2, 10.2, 10.3, "ls", name="rm")
+    below = process(4, 3, 10.25, 10.3, "/usr/bin/curl\0x", name="curl")
+    own = process(5, 1, 10.5, 10.6, "rm\0/tmp/own", name="rm")
+    later = process(6, 1, 12, 13, "rm\0x", name="rm")
+    found = started_by([span(10, 11)], [AGENT, shell, unread, below, own, later], EPOCH)
+    assert list(found) == [
+        Started("r", "ls", ("ls",)),
+        Started("r", "rm"),
+        Started("r", "curl", ("/usr/bin/curl", "x")),
+    ]
+
+
+def test_a_process_whose_words_are_the_tool_calls_command_is_one_of_its_programs():
+    (found,) = started_by([span(10, 11, "rm -f x")], [AGENT, process(2, 1, 10.1, 10.2, "rm\0-f\0x")], EPOCH)
+    assert found == Started("r", "rm", ("rm", "-f", "x"))

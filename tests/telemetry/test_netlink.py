@@ -66,6 +66,7 @@ def test_events_of_processes_are_read():
 @little_endian
 def test_records_of_ended_tasks_are_read():
     copy, python, _, shell = (record for data in unpacked(RECORDS) for record in read_records(data))
+    assert (copy.name, python.name[:6], shell.name) == ("dd", "python", "sh")
     assert (copy.tgid, copy.status, python.status >> 8) == (copy.pid, 0, 7)
     assert copy.syscall_write_bytes == 3 << 20
     assert 3 << 20 <= copy.storage_write_bytes < 4 << 20

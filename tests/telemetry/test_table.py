@@ -22,7 +22,7 @@ def table() -> ProcessTable:
 
 
 def record(pid: int, tgid: int | None = None, rss: int = 1000, cpu: int = 5) -> TaskRecord:
-    return TaskRecord(pid, tgid or pid, 0, cpu, cpu, rss, 1, 2, 3, 4)
+    return TaskRecord(pid, tgid or pid, 0, cpu, cpu, rss, 1, 2, 3, 4, f"task{pid}")
 
 
 def fork(parent: int, pid: int, at: int) -> ProcessEvent:
@@ -89,3 +89,14 @@ def test_a_sandbox_cannot_fill_the_memory(table, monkeypatch):
         table.add_event(fork(10, pid, pid))
     seen = table.forget("/box")
     assert (len(seen.processes), seen.lost) == (2, 2)
+
+
+def test_a_process_has_the_name_of_its_main_thread_and_is_a_shell_once_it_was_one(table):
+    table.follow("/box")
+    table.add_event(ProcessEvent("exec", 100, 10))
+    table.argv_of = {10: "ls"}.get
+    table.add_event(ProcessEvent("exec", 110, 10))
+    table.add_record(record(77, tgid=10))
+    table.add_record(record(10))
+    (process,) = table.forget("/box").processes
+    assert (process.argv, process.name, process.shell) == ("ls", "task10", True)
