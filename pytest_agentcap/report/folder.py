@@ -99,9 +99,12 @@ def _write_answers(patch: Path, artifacts: Path) -> None:
         repository = Path(scratch, "answers")
         make_repository(repository)
         git(repository, "apply", "--whitespace=nowarn", f"--include={_ANSWERS}/*", "--", str(patch.resolve()))
-        for file in sorted((repository / _ANSWERS).iterdir()):
+        for file in sorted((repository / _ANSWERS).rglob("*")):
             if file.is_file() and not file.is_symlink():
-                write_whole(artifacts / safe_name(file.name), file.read_bytes())
+                parts = file.relative_to(repository / _ANSWERS).parts
+                target = artifacts.joinpath(*(safe_name(part) for part in parts))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(target, file.read_bytes())
 
 
 def task_row(outcome: SessionOutcome) -> dict[str, Any]:

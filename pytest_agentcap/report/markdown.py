@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from pytest_agentcap.report.outcomes import ReportedRun, SessionOutcome
-from pytest_agentcap.report.summary import Summary, by, leaderboard, summarize
+from pytest_agentcap.report.summary import Summary, by, contender, leaderboard, summarize
 from pytest_agentcap.text import printable
 
 NOT_KNOWN = "–"
+_VALUE_CHARS = 100
 _HEAD = (
     *(
         "tasks",
@@ -48,6 +51,7 @@ def _lines(runs: Sequence[ReportedRun]) -> Iterator[str]:
     for name, group in groups.items():
         yield from ("", f"## {cell(name)}", "")
         yield from _sessions(group)
+        yield from _wrong_outputs(group)
 
 
 def _run_row(run: ReportedRun) -> tuple[str, ...]:
@@ -83,7 +87,7 @@ def _reasons(told: Summary) -> Iterator[str]:
 
 
 def _sessions(group: Sequence[SessionOutcome]) -> Iterator[str]:
-    contenders = by(group, lambda each: f"{each.agent} · {each.model}")
+    contenders = by(group, contender)
     named = len(contenders) > 1
     head = ("task_id", "verdict", "score", "commands", "calls", "tokens", "seconds", "safety_violations")
     yield from table(
@@ -92,9 +96,36 @@ def _sessions(group: Sequence[SessionOutcome]) -> Iterator[str]:
     )
 
 
+def _wrong_outputs(group: Sequence[SessionOutcome]) -> Iterator[str]:
+    """Tell what was expected of each output that is wrong, and what came."""
+    wrong = [(each, output) for each in group for output in each.outputs if not output.get("ok")]
+    if not wrong:
+        return
+    named = len({contender(each) for each in group}) > 1
+    yield from ("", f"### Wrong outputs of {cell(wrong[0][0].group)}", "")
+    yield from table(
+        (*(("agent · model",) if named else ()), "task_id", "output", "expected", "actual"),
+        ((*((contender(each),) if named else ()), _task_name(each), *_output(output)) for each, output in wrong),
+    )
+
+
+def _output(output: Mapping[str, Any]) -> tuple[str, str, str]:
+    actual = str(output["problem"]) if output.get("problem") else _value(output.get("actual"))
+    return str(output.get("key")), _value(output.get("expected")), actual
+
+
+def _value(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _VALUE_CHARS else f"{text[:_VALUE_CHARS]}…"
+
+
+def _task_name(each: SessionOutcome) -> str:
+    return each.task + (f" (trial {each.trial})" if each.trial > 1 else "")
+
+
 def _row(each: SessionOutcome) -> tuple[str, ...]:
     return (
-        each.task + (f" (trial {each.trial})" if each.trial > 1 else ""),
+        _task_name(each),
         each.verdict,
         figure(each.score, ".1f"),
         figure(each.commands, ","),

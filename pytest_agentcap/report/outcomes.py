@@ -51,6 +51,11 @@ class SessionOutcome:
         return self.verdict == PASSED if self.verdict in (PASSED, FAILED) else None
 
     @property
+    def outputs(self) -> Sequence[Mapping[str, Any]]:
+        """Return what was expected of a task on a repository, and what came; nothing for other tasks."""
+        return (self.result.get("assessment") or {}).get("outputs") or ()
+
+    @property
     def tokens(self) -> int | None:
         if self.prompt_tokens is None or self.completion_tokens is None:
             return None

@@ -16,6 +16,8 @@ def task_file(outcome: SessionOutcome, conversation: Conversation | None) -> dic
     """Return what is written of one session; `conversation` is None when none of its calls can be read."""
     result = outcome.result
     found: Mapping[str, Any] = result.get("assessment") or {}
+    said = _final_message(result)
+    spans = read_telemetry(conversation).tools if conversation else ()
     return {
         "task": {
             "id": outcome.task,
@@ -23,16 +25,17 @@ def task_file(outcome: SessionOutcome, conversation: Conversation | None) -> dic
             "trial": outcome.trial,
             "instruction": result.get("prompt"),
             "difficulty": found.get("difficulty"),
+            "max_commands": found.get("max_commands"),
             "source": result.get("source"),
             "metadata": result.get("metadata") or {},
         },
         "run": {"id": outcome.run, "agent": outcome.agent, "model": outcome.model, "session": result.get("session")},
-        "metrics": metrics(outcome),
+        "metrics": {**metrics(outcome), "hallucination_signals": _signals(spans) if conversation else None},
         "output_checks": found.get("outputs") or [],
         "graders": result.get("graders") or [],
         "safety_events": outcome.safety,
-        "transcript": _transcript(conversation) if conversation else None,
-        "model_final_message": _final_message(result),
+        "transcript": _transcript(conversation, spans, outcome, said) if conversation else None,
+        "model_final_message": said,
         "request_ids": result.get("request_ids") or [],
     }
 
@@ -46,6 +49,7 @@ def metrics(outcome: SessionOutcome) -> dict[str, Any]:
         "reason": outcome.reason,
         "first_failure": outcome.failure,
         "score": outcome.score,
+        "score_0_100": outcome.score,
         "partial_score": found.get("partial_score"),
         "score_parts": found.get("score_parts"),
         "commands_used": outcome.commands,
@@ -63,13 +67,22 @@ def _rate(part: int | None, whole: int | None) -> float | None:
     return part / whole if part is not None and whole else None
 
 
-def _transcript(conversation: Conversation) -> dict[str, Any]:
+def _signals(spans: Iterable[ToolSpan]) -> int:
+    """Count failed tool calls and exit codes that are not 0: a heuristic of AgentGym's, which scores nothing."""
+    return sum(bool(span.is_error) + bool(span.exit_code) for span in spans)
+
+
+def _transcript(
+    conversation: Conversation, spans: Iterable[ToolSpan], outcome: SessionOutcome, said: str | None
+) -> dict[str, Any]:
     main = conversation.main
     first = main.calls[0] if main else conversation.calls[0]
     return {
         "prompt_messages": [_message(message) for message in first.request.messages],
-        "tool_calls": [_tool_call(span) for span in read_telemetry(conversation).tools],
+        "tool_calls": [_tool_call(span) for span in spans],
         "messages": list(_said(conversation)),
+        "safety_events": outcome.safety,
+        "model_final_message": said,
     }
 
 

@@ -28,7 +28,7 @@ THEIRS = {
     ],
     "AgentGym": [
         *("python3 -m evaluator.run", "scripts/generate_l1_tasks.py", "scripts/publish_results.py"),
-        *("scripts/build_leaderboard_from_runs.py", "the tmux runner", "L1-eval"),
+        *("scripts/build_leaderboard_from_runs.py", "tools/run_parallel_eval_tmux.py", "L1-eval"),
     ],
 }
 THEIR_RUN_OPTIONS = {

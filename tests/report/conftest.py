@@ -57,7 +57,7 @@ def assessment() -> Callable[..., dict[str, Any]]:
         found = {
             "repository": repository, "difficulty": "easy", "success": failed is None, "partial_score": score / 100,
             "score": score, "commands": 4, "commands_ok": 3, "failure_reason": failed,
-            "outputs": [{"key": "count", "ok": failed is None, "expected": 3, "actual": 3, "weight": 1.0}],
+            "outputs": [{"key": "count", "ok": not failed, "expected": 3, "actual": 4 if failed else 3, "weight": 1.0}],
             "safety_events": [EVENT] * events,
         }  # fmt: skip
         return {"assessment": found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ new file mode 100644
 +++ b/eval_artifacts/answer.json
 @@ -0,0 +1 @@
 +{"count": 3}
+diff --git a/eval_artifacts/notes/a.md b/eval_artifacts/notes/a.md
+new file mode 100644
+--- /dev/null
++++ b/eval_artifacts/notes/a.md
+@@ -0,0 +1 @@
++# Notes
 diff --git a/eval_artifacts/link b/eval_artifacts/link
 new file mode 120000
 --- /dev/null
@@ -35,8 +42,8 @@ new file mode 100644
 
 def rows_below(text: str, heading: str) -> list[list[str]]:
     """Return the cells of the table below a heading, without its head."""
-    _, _, below = text.partition(f"## {heading}\n")
-    lines = [line for line in below.split("\n## ")[0].splitlines() if line.startswith("|")]
+    _, _, below = text.partition(f"# {heading}\n")
+    lines = [line for line in re.split(r"\n##+ ", below)[0].splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
@@ -65,6 +72,8 @@ def test_the_report_sums_up_each_repository_and_all_with_infra_apart(make_run, a
         ["b", "failed", "40.0", "4", "2", "120", "2.5", "2", "count"],
     ]
     assert [row[-1] for row in rows_below(text, "shop")] == ["infra", "contains"]
+    assert rows_below(text, "Wrong outputs of numpy") == [["b", "count", "3", "4"]]
+    assert "Wrong outputs of shop" not in text
     assert "Failed by: 1 contains, 1 count." in text
     assert "Safety events: 2 path_escape." in text
 
@@ -119,8 +128,12 @@ def test_a_sessions_file_has_its_transcript_and_artifacts_without_links(make_run
     assert (call["tool_name"], call["tool_output"], call["ok"]) == ("bash", "eggs", True)
     assert json.loads(call["tool_input"]) == {"command": "ls fridge"}
     assert [said["content"] for said in told["transcript"]["messages"]] == ["let me look", "bought"]
+    # AgentGym's names, for what reads its files.
+    assert (told["transcript"]["safety_events"], told["transcript"]["model_final_message"]) == (None, None)
+    assert (told["metrics"]["score_0_100"], told["metrics"]["hallucination_signals"]) == (None, 0)
     artifacts = Path("out/one/artifacts/shop/buy")
-    assert sorted(path.name for path in artifacts.iterdir()) == ["answer.json", "workspace.patch"]
+    assert sorted(path.name for path in artifacts.iterdir()) == ["answer.json", "notes", "workspace.patch"]
+    assert (artifacts / "notes/a.md").read_text() == "# Notes\n"
     assert read(artifacts / "answer.json") == {"count": 3}
 
 
@@ -132,6 +145,32 @@ def test_only_the_highest_attempt_counts_and_an_old_report_is_replaced(make_run)
     assert main(["report", "one", "-o", "out"]) == 0
     assert [row["verdict"] for row in read("out/run_aggregate.json")["tasks"]] == ["passed"]
     assert sorted(path.name for path in Path("out/one/results/shop").iterdir()) == ["a.json", "index.json"]
+
+
+def test_what_was_wrong_stands_beside_what_was_expected_cut_and_without_markup(make_run, assessment):
+    found = assessment("numpy", 40, failed="a")
+    found["assessment"]["outputs"] = [
+        {"key": "a", "ok": False, "expected": ["<b>|"], "actual": "x" * 500, "problem": None},
+        {"key": "b", "ok": False, "expected": 1, "actual": None, "problem": "answer.json has no 'b'"},
+        {"key": "c", "ok": True, "expected": 1, "actual": 1, "problem": None},
+    ]
+    make_run("one", ("t", "failed", found))
+    make_run("two", ("t", "passed", assessment("numpy", 100)), model="other")
+    assert main(["report", "--all", "-o", "out"]) == 0
+    rows = rows_below(Path("out/REPORT.md").read_text().replace("\\|", "/"), "Wrong outputs of numpy")
+    cut = '"' + "x" * 99 + "…"
+    assert rows == [["pi · m", "t", "a", '\\["&lt;b>/"\\]', cut], ["pi · m", "t", "b", "1", "answer.json has no 'b'"]]
+
+
+def test_a_run_in_progress_is_told_as_such(make_run):
+    make_run("one", ("a", "passed", {}), ("b", None, {"ended_at": None, "prompt_tokens": None}))
+    assert main(["report", "one", "-o", "out"]) == 0
+    told = read("out/run_aggregate.json")["overall"]
+    assert (told["sessions"], told["judged"], told["apart"], told["unknown"]) == (
+        *(2, 1),
+        {"unended": 1},
+        {"tokens": 1, "duration_s": 1},
+    )
 
 
 def test_captured_text_is_nothing_but_text_in_the_report(make_run):
