@@ -11,8 +11,7 @@ def settings_of(pytester: pytest.Pytester, *args: str) -> Settings:
 
 
 def test_the_command_line_wins_over_the_ini_file_and_that_over_the_environment(project, pytester, monkeypatch):
-    project.write(
-        "pytest.ini",
+    pytester.makeini(
         """
         [pytest]
         agentcap_agent = loop
