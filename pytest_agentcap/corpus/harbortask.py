@@ -8,7 +8,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class HarborTask:
-    """Hold what a task folder says of its container and its verifier; sizes as `512m`, times in seconds."""
+    """Hold what a task folder says of its container and its verifier; sizes as `512m`, times in seconds.
+
+    `image` stands in the place of a Dockerfile where there is none. `env` is for agent and verifier. `hindrance` says
+    why no sandbox can be such a container.
+    """
 
     folder: Path
     verifier_timeout_s: float
@@ -17,3 +21,7 @@ class HarborTask:
     memory: str | None = None
     storage: str | None = None
     allow_internet: bool = True
+    image: str | None = None
+    build_timeout_s: float | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    hindrance: str | None = None

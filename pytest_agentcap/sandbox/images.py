@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -42,11 +43,13 @@ def ensure_image(
     uri: str,
     state: OwnerState,
     progress: Callable[[str], None],
+    timeout_s: float | None = None,
 ) -> str:
     """Return the image of agent `name`, built first unless one from the same content is there.
 
     `folder` holds the Containerfile and is its context, into which `extra_files` are put by their relative paths.
-    Processes that need the same image wait for one build. Raises SandboxError when it cannot be built.
+    Processes that need the same image wait for one build. Raises SandboxError when it cannot be built, or not within
+    `timeout_s`; the layer that agents share is no part of that time.
     """
     image = image_name(name)
     wanted = content_hash(folder, extra_files)
@@ -60,7 +63,7 @@ def ensure_image(
     with locked(lock):
         if _label(image, uri) != wanted:
             progress(f"building {image}; the first time this takes some minutes")
-            _build(image, wanted, _context(folder, extra_files), state, progress)
+            _build(image, wanted, _context(folder, extra_files), state, progress, timeout_s)
     return image
 
 
@@ -120,7 +123,12 @@ def _label(image: str, uri: str) -> str | None:
 
 
 def _build(
-    image: str, content: str, context: Mapping[str, Path], state: OwnerState, progress: Callable[[str], None]
+    image: str,
+    content: str,
+    context: Mapping[str, Path],
+    state: OwnerState,
+    progress: Callable[[str], None],
+    timeout_s: float | None,
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="build-", dir=state.folder) as folder:
         for relative, path in context.items():
@@ -128,7 +136,7 @@ def _build(
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
         environment = {**os.environ, **state.environment(), _BUILD_VARIABLE: folder}
-        _run_build(image, _build_command(image, content, folder), environment, progress)
+        _run_build(image, _build_command(image, content, folder), environment, progress, timeout_s)
 
 
 def _build_command(image: str, content: str, context: str) -> list[str]:
@@ -149,7 +157,13 @@ def _ca_bundle() -> Path | None:
     return next((path.resolve() for path in candidates if path.is_file()), None)
 
 
-def _run_build(image: str, command: list[str], environment: Mapping[str, str], progress: Callable[[str], None]) -> None:
+def _run_build(
+    image: str,
+    command: list[str],
+    environment: Mapping[str, str],
+    progress: Callable[[str], None],
+    timeout_s: float | None,
+) -> None:
     step = "the start"
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     try:
@@ -165,6 +179,19 @@ def _run_build(image: str, command: list[str], environment: Mapping[str, str], p
         )
     except FileNotFoundError as error:
         raise SandboxError("podman is not installed: install it or use --sandbox host") from error
+    expired = threading.Event()
+
+    def end() -> None:
+        _end_build(process)
+        end_processes(_BUILD_VARIABLE, environment[_BUILD_VARIABLE])
+
+    def expire() -> None:
+        expired.set()
+        end()
+
+    clock = threading.Timer(timeout_s or 0, expire)
+    if timeout_s is not None:
+        clock.start()
     with process:
         assert process.stdout is not None
         try:
@@ -174,9 +201,12 @@ def _run_build(image: str, command: list[str], environment: Mapping[str, str], p
                 step = tail[-1] if _STEP.search(line) else step
             process.wait()
         except BaseException:
-            _end_build(process)
-            end_processes(_BUILD_VARIABLE, environment[_BUILD_VARIABLE])
+            end()
             raise
+        finally:
+            clock.cancel()
+    if expired.is_set():
+        raise SandboxError(f"{image} was not built within {timeout_s:g} s: ended at {step}")
     if process.returncode != 0:
         raise SandboxError(_failure(image, step, list(tail)))
 

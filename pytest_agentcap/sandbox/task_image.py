@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,16 +86,16 @@ class TaskSandbox:
 
     def _build(self, progress: Callable[[str], None]) -> PodmanSandbox:
         with tempfile.TemporaryDirectory(prefix="task-", dir=self._state.folder) as scratch:
-            folder = _task_context(self._task.folder / "environment", Path(scratch, "task"))
+            folder = _task_context(self._task, Path(scratch, "task"))
             # Tasks of the same name in other places must not take each other's images.
             name = f"task-{safe_name(self._task.folder.name).lower()[:40]}-{content_hash(folder, {})[:8]}"
-            ensure_image(name, folder, {}, self._uri, self._state, progress)
+            ensure_image(name, folder, {}, self._uri, self._state, progress, self._task.build_timeout_s)
             below, digest = name, content_hash(folder, {})
             if not stands_on_base(folder):
                 below, digest = f"{name}-base", self._shared_layer(name, digest, Path(scratch, "base"), progress)
         workdir = self._workdir(image_name(name))
         layer = self._state.folder / f"w{os.getpid()}-{name}-{self._agent}"
-        _agent_context(self._agent_folder, layer, below, digest, workdir)
+        _agent_context(self._agent_folder, layer, below, digest, workdir, self._task.env)
         sandbox = PodmanSandbox(f"{name}-{self._agent}", layer, self._uri, self._state, workspace=workdir)
         sandbox.prepare(progress)
         return sandbox
@@ -120,22 +120,40 @@ def task_sandbox(
     """Return the sandbox of a task that brings its own image. Raises SandboxError where there are no containers."""
     if kind != "podman":
         raise SandboxError(f"{task.folder.name} brings its own image: use --sandbox podman")
+    if task.hindrance:
+        raise SandboxError(f"{task.folder.name} cannot be run here: {task.hindrance}")
     assert uri is not None, "the controller starts podman's service before any session"
     part = re.sub(r"[^a-z0-9]+", "-", agent.lower()).strip("-") or "agent"
     return TaskSandbox(task, part, agent_folder, uri, state)
 
 
-def _task_context(environment: Path, folder: Path) -> Path:
-    shutil.copytree(environment, folder)
-    (folder / "Dockerfile").rename(folder / CONTAINERFILE)
+def _task_context(task: HarborTask, folder: Path) -> Path:
+    """Write what a task's image is built from: its Dockerfile and what lies beside it, else the image that it names."""
+    if task.image is None:
+        shutil.copytree(task.folder / "environment", folder)
+        (folder / "Dockerfile").rename(folder / CONTAINERFILE)
+        return folder
+    folder.mkdir()
+    (folder / CONTAINERFILE).write_text(f"FROM {whole_name(task.image)}\n", encoding="utf-8")
     return folder
 
 
-def _agent_context(source: Path, folder: Path, below: str, digest: str, workdir: str) -> None:
+def whole_name(image: str) -> str:
+    """Return an image's name with its registry, which is Docker's where none is named: podman would ask for it."""
+    first, slash, _ = image.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return image
+    return f"docker.io/{image}" if slash else f"docker.io/library/{image}"
+
+
+def _agent_context(
+    source: Path, folder: Path, below: str, digest: str, workdir: str, variables: Mapping[str, str]
+) -> None:
     """Write what the agent's layer is built from: its own Containerfile, on the task's image instead of the base."""
     text = (source / CONTAINERFILE).read_text("utf-8")
     *_, last = _FROM.finditer(text)
     text = f"{text[: last.start()]}FROM {image_name(below)}{last[1]}\n# {digest}\nUSER root{text[last.end() :]}"
+    text += "".join(f"\nENV {name}={_quoted(value)}" for name, value in variables.items())
     text += _TASK_LAYER.format(workdir=workdir, logs=VERIFIER_LOGS, tests=TESTS)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         made = Path(scratch, "layer")
@@ -144,6 +162,11 @@ def _agent_context(source: Path, folder: Path, below: str, digest: str, workdir:
         if folder.exists():
             shutil.rmtree(folder)
         made.rename(folder)
+
+
+def _quoted(value: str) -> str:
+    """Return a value as a Containerfile takes it."""
+    return '"' + re.sub(r'(["\\$])', r"\\\1", value) + '"'
 
 
 def _size(text: str | None) -> str | None:

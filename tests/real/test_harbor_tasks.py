@@ -85,3 +85,21 @@ def test_the_shipped_tasks_pass_with_their_solutions_and_fail_without(need, tmp_
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert sorted(each["id"] for each in found) == ["merge-access-logs", "repair-invoice-totals", "tidy-config"]
     assert all(each["passes"] and each["run"]["verdict"] == "passed" for each in found)
+
+
+def test_a_task_may_name_an_image_and_variables_instead_of_a_dockerfile(task, tmp_path):
+    shutil.rmtree(task / "environment")
+    environment = "docker_image = 'localhost/agentcap-base:latest'\nenv = {TOLD = 'a \"$HOME\" \\b'}\n"
+    (task / "task.toml").write_text(f"[environment]\n{environment}[solution.env]\nMORE = \"it's\"\n")
+    (task / "solution/solve.sh").write_text('printf "%s|%s" "$TOLD" "$MORE" > told\n')
+    (task / "tests/test.sh").write_text("""test "$(cat told)" = "$TOLD|it's" && test "$TOLD" = 'a "$HOME" \\b'\n""")
+    result = run(task, tmp_path)
+    assert result["verdict"] == "passed", result
+
+
+def test_an_image_that_is_not_built_in_its_time_is_no_failure_of_the_agent(task, tmp_path):
+    (task / "environment/Dockerfile").write_text("FROM localhost/agentcap-base:latest\nRUN sleep 300\n")
+    (task / "task.toml").write_text("[environment]\nbuild_timeout_sec = 3\n")
+    result = run(task, tmp_path)
+    assert result["verdict"] == "infra", result
+    assert "was not built within 3 s: ended at STEP 2" in str(result["reason"])
