@@ -90,7 +90,7 @@ def test_the_shipped_tasks_pass_with_their_solutions_and_fail_without(need, tmp_
 def test_a_task_may_name_an_image_and_variables_instead_of_a_dockerfile(task, tmp_path):
     shutil.rmtree(task / "environment")
     environment = "docker_image = 'localhost/agentcap-base:latest'\nenv = {TOLD = 'a \"$HOME\" \\b'}\n"
-    (task / "task.toml").write_text(f"[environment]\n{environment}[solution.env]\nMORE = \"it's\"\n")
+    (task / "task.toml").write_text(f'[environment]\n{environment}[solution.env]\nMORE = "it\'s"\n')
     (task / "solution/solve.sh").write_text('printf "%s|%s" "$TOLD" "$MORE" > told\n')
     (task / "tests/test.sh").write_text("""test "$(cat told)" = "$TOLD|it's" && test "$TOLD" = 'a "$HOME" \\b'\n""")
     result = run(task, tmp_path)

@@ -307,6 +307,31 @@ def test_what_tools_took_stands_by_their_calls_and_in_the_timeline(show, run):
     assert "proc, sampled" in timeline.inner_text()
 
 
+def test_outputs_stand_with_what_was_expected_beside_what_the_agent_did(show, run):
+    outputs = [
+        {"key": "count", "ok": False, "expected": [3], "actual": [4], "weight": 2, "problem": None},
+        {
+            "key": "name",
+            "ok": False,
+            "expected": "x",
+            "actual": None,
+            "weight": 1,
+            "problem": "answer.json has no 'name'",
+        },
+    ]
+    event = {"kind": "path_escape", "detail": "/etc/passwd", "source": "wire", "rid": None}
+    update_result(run.result("buy"), assessment={"outputs": outputs, "safety_events": [event]})
+    page = show(run)
+    page.press("3")
+    rows = page.window.locator(".body tbody tr")
+    rows.nth(2).wait_for()
+    assert [[cell.strip() for cell in row.split("\t")] for row in rows.all_inner_texts()] == [
+        ["count", "wrong", "[3]", "[4]", "2"],
+        ["name", "wrong", '"x"', "answer.json has no 'name'", "1"],
+        ["path_escape", "/etc/passwd", "wire"],
+    ]
+
+
 def test_hostile_text_never_runs(show, tmp_path, new_session):
     run = RunDirectory(tmp_path / ".agentcap" / "evil")
     for number, payload in enumerate(PAYLOADS):
@@ -336,7 +361,10 @@ def test_hostile_text_never_runs(show, tmp_path, new_session):
             "limit": payload,
         }
         grader = {"name": payload, "passed": False, "score": 0, "reasoning": payload, "duration_s": 1}
-        known_lists = {"turns": [turn], "graders": [grader], "notes": [payload]}
+        output = {"key": payload, "ok": False, "expected": [payload], "actual": {payload: payload}, "weight": 1}
+        event = {"kind": payload, "detail": payload, "source": payload, "rid": payload}
+        assessment = {"outputs": [output, {**output, "problem": payload}], "safety_events": [event]}
+        known_lists = {"turns": [turn], "graders": [grader], "notes": [payload], "assessment": assessment}
         update_result(run.result(f"evil-{number}"), **known, **known_lists)
         run.patch(f"evil-{number}").parent.mkdir(exist_ok=True)
         patch = f"diff --git a/{payload} b/{payload}\n+++ b/{payload}\n@@ -1 +1 @@\n+{payload}\n"

@@ -1,9 +1,12 @@
-/** How a session ended: its facts, turns, graders and notes, as its result file tells them. */
+/** How a session ended: its turns, graders, outputs, safety events and notes, as its result file tells them. */
 
 import { append, h } from "./dom.js";
 import { count, seconds } from "./figures.js";
 import { fold, longText } from "./folding.js";
 import { layOut } from "./json.js";
+
+const OUTPUTS = ["Output", "Verdict", "Expected", "Actual", "Weight"];
+const EVENTS = ["Safety event", "Detail", "Told by"];
 
 /**
  * @param {import("./types.js").Session} session
@@ -15,7 +18,9 @@ export function renderOutcome(session, into) {
     append(into, [h("p", { class: "quiet" }, "There is no result file beside these captures: a parquet has the verdict alone.")]);
     return;
   }
-  append(into, [turns(result.turns ?? []), graders(result.graders ?? []), notes(result.notes ?? [])]);
+  const { outputs = [], safety_events: events = [] } = result.assessment ?? {};
+  append(into, [turns(result.turns ?? []), graders(result.graders ?? []), table(OUTPUTS, "Outputs", outputs.map(output))]);
+  append(into, [table(EVENTS, "Safety events", events.map(event)), notes(result.notes ?? [])]);
   const whole = (body) => append(body, [h("pre", { class: "json" }, layOut(JSON.stringify(result)).join("\n"))]);
   into.appendChild(fold(["The result file"], whole));
 }
@@ -34,20 +39,40 @@ function turns(list) {
 
 /** @param {any[]} list */
 function graders(list) {
-  if (list.length === 0) return null;
-  const rows = list.map((grader) =>
-    h(
-      "tr",
-      null,
-      h("th", { scope: "row" }, grader.name),
-      h("td", null, grader.passed === null || grader.passed === undefined ? "–" : grader.passed ? "passed" : "failed"),
-      h("td", null, count(grader.score)),
-      h("td", null, seconds(grader.duration_s)),
-      h("td", null, longText(String(grader.reasoning ?? ""))),
-    ),
+  const rows = list.map((grader) => [
+    grader.name,
+    grader.passed === null || grader.passed === undefined ? "–" : grader.passed ? "passed" : "failed",
+    count(grader.score),
+    seconds(grader.duration_s),
+    longText(String(grader.reasoning ?? "")),
+  ]);
+  return table(["Grader", "Verdict", "Score", "Time", "Reasoning"], "Graders", rows);
+}
+
+/** @param {any} told */
+function output(told) {
+  const actual = told.problem ? String(told.problem) : longText(JSON.stringify(told.actual) ?? "");
+  return [told.key, told.ok ? "right" : "wrong", longText(JSON.stringify(told.expected) ?? ""), actual, count(told.weight)];
+}
+
+/** @param {any} told */
+function event(told) {
+  return [told.kind, longText(String(told.detail ?? "")), String(told.source ?? "–")];
+}
+
+/**
+ * Show rows below their heads; nothing without rows.
+ * @param {string[]} heads
+ * @param {string} title
+ * @param {any[][]} rows the first cell of each names it
+ */
+function table(heads, title, rows) {
+  if (rows.length === 0) return null;
+  const head = h("tr", null, heads.map((name) => h("th", { scope: "col" }, name)));
+  const body = rows.map(([name, ...cells]) =>
+    h("tr", null, h("th", { scope: "row" }, String(name)), cells.map((each) => h("td", null, each))),
   );
-  const head = ["Grader", "Verdict", "Score", "Time", "Reasoning"].map((name) => h("th", { scope: "col" }, name));
-  return h("section", null, h("h2", null, "Graders"), h("table", null, h("thead", null, h("tr", null, head)), h("tbody", null, rows)));
+  return h("section", null, h("h2", null, title), h("table", null, h("thead", null, head), h("tbody", null, body)));
 }
 
 /** @param {string[]} lines */
