@@ -84,11 +84,11 @@ def check_push(settings: Settings, upstream: str) -> None:
 
     from pytest_agentcap.publish.destination import Destination
     from pytest_agentcap.publish.publisher import check_destination
-    from pytest_agentcap.publish.remote import PushError
+    from pytest_agentcap.publish.remote import Hub, PushError
     from pytest_agentcap.publish.scanners import ScanError, find_scanner
 
     try:
-        check_destination(Destination.parse(settings.push), HfApi())
+        check_destination(Destination.parse(settings.push), Hub(HfApi()))
         if settings.scan:
             find_scanner()
     except (PushError, ScanError) as error:

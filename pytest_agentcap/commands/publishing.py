@@ -102,12 +102,12 @@ def _push(args: argparse.Namespace, publish: Callable[[Destination, PushOptions,
     from pytest_agentcap.publish.destination import Destination
     from pytest_agentcap.publish.publisher import check_destination
     from pytest_agentcap.publish.push import PushOptions
-    from pytest_agentcap.publish.remote import PushError
+    from pytest_agentcap.publish.remote import Hub, PushError
 
     place = Destination.parse(args.push)
     try:
         if not args.dry_run:
-            check_destination(place, HfApi())
+            check_destination(place, Hub(HfApi()))
         publish(place, PushOptions(args.public, args.license_id, args.replace, args.dry_run), open_gate(args))
     except PushError as error:
         complain(f"not pushed: {error}")

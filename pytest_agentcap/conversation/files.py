@@ -67,18 +67,24 @@ def local_copy(file: CapturesFile, folder: Path) -> Path:
     return copy
 
 
+def hub_errors() -> tuple[type[Exception], ...]:
+    """Return what asking the Hub raises, beside OSError, when it refuses, breaks off or cannot be reached.
+
+    Its client leaves that to an HTTP library, which is not the same one in all versions.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return tuple(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception) and base is not OSError)
+
+
 def _open_local(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
 def _find_on_the_hub(place: str, suffix: str) -> list[CapturesFile]:
     from huggingface_hub import HfFileSystem
-    from huggingface_hub.errors import HfHubHTTPError
 
-    # A server that cannot be reached is told by the HTTP library itself, which is not the same one in all versions.
-    raises: tuple[type[Exception], ...] = tuple(
-        base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)
-    )
+    raises: tuple[type[Exception], ...] = (*hub_errors(), OSError)
     files = HfFileSystem()
     root = place.removeprefix(HUB).rstrip("/")
     if not root.startswith(("datasets/", "buckets/")):

@@ -12,6 +12,7 @@ import yaml
 
 from pytest_agentcap.publish.columns import COLUMNS
 from pytest_agentcap.publish.destination import Destination
+from pytest_agentcap.publish.features import dataset_info, with_missing_features
 from pytest_agentcap.runs.masking import PLACEHOLDER
 
 BEGIN, END = "<!-- agentcap: begin -->", "<!-- agentcap: end -->"
@@ -34,9 +35,8 @@ def captures_card(
     """
     configs = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}]
     title = f"{place.base}: model calls of coding agents"
-    return put_block(
-        before, title, metadata_of(CAPTURES_TAGS, license_id, configs=configs), _captures_block(place, files)
-    )
+    metadata = metadata_of(CAPTURES_TAGS, license_id, dataset_info=dataset_info(), configs=configs)
+    return put_block(before, title, metadata, _captures_block(place, files))
 
 
 def traces_card(
@@ -66,6 +66,8 @@ def put_block(before: str | None, title: str, metadata: Mapping[str, Any], block
         raise CardError("README.md: its metadata is no YAML mapping")
     tags = known.get("tags") or []
     merged = {**metadata, **known, "tags": [*tags, *(tag for tag in metadata["tags"] if tag not in tags)]}
+    if "dataset_info" in metadata:
+        merged["dataset_info"] = with_missing_features(merged["dataset_info"])
     text = before[head.end() :] if head else before
     there = _BLOCK.search(text) is not None
     text = _BLOCK.sub(lambda _: block, text, count=1) if there else f"{text.rstrip()}\n\n{block}\n"

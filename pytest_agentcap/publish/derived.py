@@ -175,7 +175,7 @@ def _push(hub: Hub, place: Destination, form: str, parts: Sequence[Part], option
         kind = "there already" if state else f"new, {'public' if options.public else 'private'}"
         say(f"would push to {repo} ({kind}):")
         for path, file in (item for part in parts for item in part.files.items()):
-            there = state is not None and path in state.sizes
+            there = state is not None and path in state.digests
             say(f"  {path}: {'there already' if there else f'{file.stat().st_size:,} bytes'}")
         return
     ensure_repository(hub, repo, options, say)
@@ -195,9 +195,9 @@ def _operations(
 ) -> Operations:
     repo = str(place)
     index = _read_index(hub, place, form, state)
-    new = [part for part in parts if not part.files.keys() <= state.sizes.keys()]
+    new = [part for part in parts if not part.files.keys() <= state.digests.keys()]
     current = {path for part in parts for path in part.files}
-    stale = [path for path in state.sizes if path not in current and any(p.earlier.fullmatch(path) for p in parts)]
+    stale = [path for path in state.digests if path not in current and any(p.earlier.fullmatch(path) for p in parts)]
     if not new and not (stale and options.replace):
         return []
     if stale and not options.replace:
@@ -206,7 +206,7 @@ def _operations(
     gone = {path.split("/")[1] for path in removed}
     index = {name: facts for name, facts in index.items() if name not in gone}
     index |= {part.name: dict(part.facts) for part in new}
-    before = hub.read(repo, CARD, state.head).decode("utf-8", "replace") if CARD in state.sizes else None
+    before = hub.read(repo, CARD, state.head).decode("utf-8", "replace") if CARD in state.digests else None
     try:
         card = derived_card(before, place, form, index, options.license_id)
     except CardError as error:
@@ -224,8 +224,8 @@ def _read_index(hub: Hub, place: Destination, form: str, state: RepoState) -> di
 
     Raises PushError when it holds something else.
     """
-    if INDEX not in state.sizes:
-        if CARD in state.sizes and BEGIN.encode() in hub.read(str(place), CARD, state.head):
+    if INDEX not in state.digests:
+        if CARD in state.digests and BEGIN.encode() in hub.read(str(place), CARD, state.head):
             raise PushError(f"{place} holds captures or traces: push {form} to a dataset of its own")
         return {}
     try:

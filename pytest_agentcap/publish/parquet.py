@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,16 +73,8 @@ def write_rows(
     temporary = Path(name)
     try:
         tasks, summary = _Tasks(_recorded_prompts(facts)), Summary(facts, scan)
-        with pq.ParquetWriter(
-            temporary,
-            SCHEMA,
-            compression="zstd",
-            compression_level=_ZSTD_LEVEL,
-            use_dictionary=DICTIONARY_COLUMNS,
-            write_statistics=STATISTICS_COLUMNS,
-            write_page_index=True,
-        ) as writer:
-            count = _write_rows(writer, rows, (tasks.add, summary.add))
+        with open_writer(temporary) as writer:
+            count = write_groups(writer, _watched(rows, (tasks.add, summary.add)))
             writer.add_key_value_metadata(_footer(facts, tasks, summary))
         size = temporary.stat().st_size
         temporary.replace(into)
@@ -121,21 +113,40 @@ def read_rows(
             progress(done, len(rids))
 
 
-def _write_rows(
-    writer: pq.ParquetWriter, rows: Iterator[Row], watchers: Sequence[Callable[[Mapping[str, Any]], None]]
-) -> int:
+def open_writer(path: Path) -> pq.ParquetWriter:
+    """Open a captures parquet to write, its columns encoded for what they hold."""
+    return pq.ParquetWriter(
+        path,
+        SCHEMA,
+        compression="zstd",
+        compression_level=_ZSTD_LEVEL,
+        use_dictionary=DICTIONARY_COLUMNS,
+        write_statistics=STATISTICS_COLUMNS,
+        write_page_index=True,
+    )
+
+
+def write_groups(writer: pq.ParquetWriter, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write rows, by column with bodies as bytes, in row groups of 32 MB of bodies; return how many there were."""
     count = 0
     group = RowGroup()
-    for row in rows:
-        for watch in watchers:
-            watch(row.values)
-        group.add(row.values)
+    for values in rows:
+        group.add(values)
         count += 1
         if group.body_bytes >= ROW_GROUP_BYTES:
             writer.write_batch(group.take())
     if group.rows:
         writer.write_batch(group.take())
     return count
+
+
+def _watched(
+    rows: Iterable[Row], watchers: Sequence[Callable[[Mapping[str, Any]], None]]
+) -> Iterator[Mapping[str, Any]]:
+    for row in rows:
+        for watch in watchers:
+            watch(row.values)
+        yield row.values
 
 
 @dataclass(slots=True)

@@ -10,13 +10,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pytest_agentcap.publish.parquet import open_writer, write_groups
 from pytest_agentcap.publish.redact import redact_text
 from pytest_agentcap.publish.scan import Document
+from pytest_agentcap.publish.schema import BODIES, SCHEMA, fit
 from pytest_agentcap.publish.summary import SUMMARY_KEY, summary_of
 from pytest_agentcap.runs.masking import Mask
 
 _BATCH_ROWS = 256
-_BODIES = ("request", "response")
+_COPIED_ROWS = 16
+# Of other files, agentcap's for one, a column of all rows may be one piece.
+_READ_BYTES = 1 << 20
 # Apache Arrow's own, made anew with the copy.
 _ARROW_SCHEMA = b"ARROW:schema"
 
@@ -33,10 +37,10 @@ def parquet_documents(path: Path) -> Iterator[Document]:
 
 def _row_documents(name: str, row: Mapping[str, Any]) -> Iterator[Document]:
     rid = row.get("request_id")
-    for column in _BODIES:
+    for column in sorted(BODIES):
         if isinstance(text := row.get(column), str):
             yield Document(f"{name} {column}", rid, text.encode("utf-8", "surrogatepass"))
-    rest = {key: value for key, value in row.items() if key not in _BODIES and isinstance(value, str)}
+    rest = {key: value for key, value in row.items() if key not in BODIES and isinstance(value, str)}
     yield Document(name, rid, json.dumps(rest).encode())
 
 
@@ -54,41 +58,47 @@ def parquet_providers(path: Path) -> set[str]:
         raise ValueError(f"{path}: not a parquet file: {error}") from error
 
 
-def copy_parquet(path: Path, into: Path, redact: Mask, scan: Mapping[str, Any] | None) -> int:
-    """Copy a captures parquet, secrets replaced, its footer telling of the scan; return the number of replacements.
+def copy_parquet(path: Path, into: Path, redact: Mask, scan: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Copy a captures parquet, secrets replaced, its footer telling of the scan; return the columns that are left out.
 
-    Columns, rows and their order stay. Memory stays at 256 rows.
+    Rows and their order stay. Columns are those of every published file: what the source lacks is null, what no
+    captures parquet has is left out. Memory stays at one row group.
     """
-    found = 0
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, buffer_size=_READ_BYTES) as file, open_writer(into) as writer:
         summary = {**summary_of(file.metadata), "scan": None if scan is None else dict(scan)}
-        with pq.ParquetWriter(into, file.schema_arrow, compression="zstd", write_page_index=True) as writer:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                if redact.replacements:
-                    batch, hits = _redacted(batch, redact)
+        found = 0
+
+        def rows() -> Iterator[dict[str, Any]]:
+            nonlocal found
+            for batch in file.iter_batches(batch_size=_COPIED_ROWS):
+                for row in batch.to_pylist():
+                    values, hits = _copied(row, redact)
                     found += hits
-                writer.write_batch(batch)
-            if found:
-                summary["redacted"] = (summary.get("redacted") or 0) + found
-            told = {key: redact.apply(value)[0] for key, value in _footer(file).items()}
-            writer.add_key_value_metadata({**told, SUMMARY_KEY.encode(): json.dumps(summary).encode()})
-    return found
+                    yield values
+
+        write_groups(writer, rows())
+        if found:
+            summary["redacted"] = (summary.get("redacted") or 0) + found
+        told = {key: redact.apply(value)[0] for key, value in _footer(file).items()}
+        writer.add_key_value_metadata({**told, SUMMARY_KEY.encode(): json.dumps(summary).encode()})
+        return tuple(name for name in file.schema_arrow.names if name not in SCHEMA.names)
+
+
+def _copied(row: Mapping[str, Any], redact: Mask) -> tuple[dict[str, Any], int]:
+    """Return a row with the columns of every published file, secrets replaced, and how many there were."""
+    values: dict[str, Any] = {}
+    found = 0
+    for column in SCHEMA:
+        value = row.get(column.name)
+        if isinstance(value, str) and column.name != "request_id":
+            data, hits = redact_text(redact, value.encode("utf-8", "surrogatepass"))
+            value = data if column.name in BODIES else data.decode("utf-8", "surrogatepass")
+            found += hits
+        values[column.name] = (value or b"{}") if column.name in BODIES else fit(value, column.type)
+    if found:
+        values["redacted"] = (values["redacted"] or 0) + found
+    return values, found
 
 
 def _footer(file: pq.ParquetFile) -> dict[bytes, bytes]:
     return {key: value for key, value in (file.metadata.metadata or {}).items() if key != _ARROW_SCHEMA}
-
-
-def _redacted(batch: pa.RecordBatch, redact: Mask) -> tuple[pa.RecordBatch, int]:
-    found = 0
-    columns = []
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        if name != "request_id" and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            values = []
-            for text in column.to_pylist():
-                data, hits = (None, 0) if text is None else redact_text(redact, text.encode("utf-8", "surrogatepass"))
-                values.append(None if data is None else data.decode("utf-8", "surrogatepass"))
-                found += hits
-            column = pa.array(values, column.type)
-        columns.append(column)
-    return pa.record_batch(columns, schema=batch.schema), found

@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from pytest_agentcap.publish.destination import Destination
 from pytest_agentcap.publish.parquet_rows import parquet_documents, parquet_providers
 from pytest_agentcap.publish.push import PushOptions, push
-from pytest_agentcap.publish.remote import Hub, PushError, one_line
+from pytest_agentcap.publish.remote import Hub, PushError
 from pytest_agentcap.publish.scan import Document
 from pytest_agentcap.publish.stage import StagedRun, stage_file, stage_run
 from pytest_agentcap.runs.layout import RunDirectory
@@ -78,19 +78,17 @@ def publish_runs(
         push(hub or Hub(HfApi()), place, with_rows, options, say)
 
 
-def check_destination(place: Destination, api: HfApi) -> None:
+def check_destination(place: Destination, hub: Hub) -> None:
     """Find out whether the Hub token may write to the destination's owner.
 
     Raises PushError saying what to do.
     """
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import LocalTokenNotFoundError
 
     try:
-        who = api.whoami()
+        who = hub.whoami()
     except LocalTokenNotFoundError as error:
         raise PushError("--push needs a Hugging Face token: run `hf auth login` or set HF_TOKEN") from error
-    except HfHubHTTPError as error:
-        raise PushError(f"--push: the Hub does not take the token: {one_line(error)}") from error
     owners = {who["name"], *(org["name"] for org in who.get("orgs", []))}
     if place.owner not in owners:
         raise PushError(f"--push {place}: the token is of {who['name']}, who is no member of {place.owner}")

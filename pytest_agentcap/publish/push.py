@@ -69,8 +69,8 @@ class _Captures:
 
     def operations(self, state: RepoState) -> Operations:
         repo = self.place.captures
-        new = {f"data/{run.name}": run for run in self.staged if f"data/{run.name}" not in state.sizes}
-        stale = [path for path in state.sizes if any(run.is_earlier(path) for run in self.staged)]
+        new = {f"data/{run.name}": run for run in self.staged if f"data/{run.name}" not in state.digests}
+        stale = [path for path in state.digests if any(run.is_earlier(path) for run in self.staged)]
         if stale and not self.options.replace:
             self.say(f"{repo}: {', '.join(stale)} hold an earlier state of these runs; --replace removes them")
         removed = stale if self.options.replace else []
@@ -78,12 +78,13 @@ class _Captures:
             *(CommitOperationAdd(path, str(run.parquet)) for path, run in sorted(new.items())),
             *(CommitOperationDelete(path) for path in sorted(removed)),
         ]
-        if self.options.keep_card and CARD in state.sizes:
+        if self.options.keep_card and CARD in state.digests:
             return changes
-        kept = [p for p in state.sizes if p.endswith(".parquet") and p.startswith("data/") and p not in removed]
-        summaries: dict[str, Mapping[str, Any]] = {
-            path: summary_of(self.hub.footer(repo, path, state.head)) for path in kept
-        }
+        kept = [p for p in state.digests if p.endswith(".parquet") and p.startswith("data/") and p not in removed]
+        footers = self.hub.footers(repo, kept, state.head)
+        for path in (path for path, footer in footers.items() if footer is None):
+            self.say(f"{repo}: {path} is no parquet file: `load_dataset` will not read the others for it")
+        summaries: dict[str, Mapping[str, Any]] = {path: summary_of(f) for path, f in footers.items() if f is not None}
         summaries |= {path: run.summary for path, run in new.items()}
         before = _card(self.hub, repo, state)
         try:
@@ -106,15 +107,13 @@ class _Traces:
     def operations(self, state: RepoState) -> Operations:
         repo = self.place.traces(self.agent)
         wanted = {path: (file, run.form) for run in self.runs for path, file in run.traces.items()}
-        sizes = {path: file.stat().st_size for path, (file, _) in wanted.items()}
-        # A session that is over does not change: one of the same size is the same.
-        new = {path: wanted[path] for path in wanted if state.sizes.get(path) != sizes[path]}
+        new = {path: told for path, told in wanted.items() if not state.holds(path, told[0])}
         if not new:
             return []
         adds = [CommitOperationAdd(path, str(file)) for path, (file, _) in sorted(new.items())]
-        if self.options.keep_card and CARD in state.sizes:
+        if self.options.keep_card and CARD in state.digests:
             return adds
-        forms = {path: "JSONL" for path in state.sizes if path.startswith("data/")}
+        forms = {path: "JSONL" for path in state.digests if path.startswith("data/")}
         forms |= {path: form for path, (_, form) in wanted.items()}
         try:
             card = traces_card(_card(self.hub, repo, state), self.place, self.agent, forms, self.options.license_id)
@@ -124,7 +123,7 @@ class _Traces:
 
 
 def _card(hub: Hub, repo: str, state: RepoState) -> str | None:
-    return hub.read(repo, CARD, state.head).decode("utf-8", "replace") if CARD in state.sizes else None
+    return hub.read(repo, CARD, state.head).decode("utf-8", "replace") if CARD in state.digests else None
 
 
 def ensure_repository(hub: Hub, repo: str, options: PushOptions, say: Say) -> None:
@@ -151,7 +150,7 @@ def _tell_dry(
         say(f"would push to {repo} ({'there already' if state else f'new, {kind}'}):")
         files = _files(place, repo, staged, by_agent)
         for path, file in sorted(files.items()):
-            there = state is not None and path in state.sizes
+            there = state is not None and path in state.digests
             say(f"  {path}: {'there already' if there else f'{file.stat().st_size:,} bytes'}")
     say(f"would put them into the collection {place}")
 

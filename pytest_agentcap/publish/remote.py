@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
+import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, RepositoryNotFoundError
+from huggingface_hub.hf_api import RepoFile
+
+from pytest_agentcap.conversation.files import hub_errors
 
 _T = TypeVar("_T")
 Operations = Sequence[CommitOperationAdd | CommitOperationDelete]
 _TRIES = 7
+# Before anything is made, somebody waits for the answer.
+_TRIES_BEFORE = 3
 # Many who push to one repository at once are let in one after another.
 _TRIES_OVERTAKEN = 30
 _LONGEST_PAUSE_S = 60.0
 _LONGEST_TURN_S = 15.0
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_OVERTAKEN = 412
+# A commit that came first, or one that is being made.
+_OVERTAKEN = frozenset({409, 412})
+_SHA256_DIGITS = 64
+_FOOTERS_AT_ONCE = 8
 
 
 class PushError(Exception):
@@ -30,11 +41,23 @@ class PushError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RepoState:
-    """Hold what a repository has at one commit: sizes by path; `private` is what anybody else may see."""
+    """Hold what a repository has at one commit: by path, the digest of each file's content.
+
+    It is the SHA-256 of a large file, and git's SHA-1 of others. `private` is what anybody else may see.
+    """
 
     head: str
-    sizes: dict[str, int]
+    digests: dict[str, str]
     private: bool
+
+    def holds(self, path: str, file: Path) -> bool:
+        """Tell whether the repository has a file of this machine, with this very content, under a path."""
+        digest = self.digests.get(path)
+        if digest is None:
+            return False
+        begun = hashlib.sha256() if len(digest) == _SHA256_DIGITS else hashlib.sha1(b"blob %d\0" % file.stat().st_size)
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, lambda: begun).hexdigest() == digest
 
 
 class Hub:
@@ -43,6 +66,13 @@ class Hub:
     def __init__(self, api: HfApi, pause: Callable[[float], None] = time.sleep) -> None:
         self.api = api
         self._pause = pause
+
+    def whoami(self) -> dict[str, Any]:
+        """Return whom the token is of.
+
+        Raises PushError, and LocalTokenNotFoundError when there is no token.
+        """
+        return self._patiently(self.api.whoami, "--push: the token cannot be checked", _TRIES_BEFORE)
 
     def state(self, repo: str) -> RepoState | None:
         """Return what a dataset repository holds; None when there is none that we can see."""
@@ -54,9 +84,9 @@ class Hub:
             )
         except RepositoryNotFoundError:
             return None
-        return RepoState(
-            str(info.sha), {each.path: each.size for each in tree if hasattr(each, "size")}, bool(info.private)
-        )
+        files = [each for each in tree if isinstance(each, RepoFile)]
+        digests = {each.path: each.lfs.sha256 if each.lfs else each.blob_id for each in files}
+        return RepoState(str(info.sha), digests, bool(info.private))
 
     def read(self, repo: str, path: str, revision: str) -> bytes:
         """Return the content of a small file."""
@@ -66,14 +96,22 @@ class Hub:
         )
         return found
 
-    def footer(self, repo: str, path: str, revision: str) -> pq.FileMetaData:
-        """Read a parquet file's footer, and nothing else of it."""
+    def footers(self, repo: str, paths: Sequence[str], revision: str) -> dict[str, pq.FileMetaData | None]:
+        """Read parquet files' footers, and nothing else of them; None for one that is no parquet file."""
+        files = self._files()
 
-        def ask() -> pq.FileMetaData:
-            with self._files().open(f"datasets/{repo}/{path}", revision=revision, block_size=1 << 16) as file:
-                return pq.read_metadata(file)
+        def ask(path: str) -> pq.FileMetaData | None:
+            with files.open(f"datasets/{repo}/{path}", revision=revision, block_size=1 << 16) as file:
+                try:
+                    return pq.read_metadata(file)
+                except pa.ArrowInvalid:
+                    return None
 
-        return self._patiently(ask, f"{repo}: {path} cannot be read")
+        def read(path: str) -> pq.FileMetaData | None:
+            return self._patiently(lambda: ask(path), f"{repo}: {path} cannot be read")
+
+        with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+            return dict(zip(paths, pool.map(read, paths), strict=True))
 
     def _files(self) -> HfFileSystem:
         return HfFileSystem(endpoint=self.api.endpoint, token=self.api.token, use_listings_cache=False)
@@ -91,7 +129,10 @@ class Hub:
         None when `make` wants nothing. Raises PushError.
         """
         failed = overtaken = 0
+        said, pause_s = "", 0.0
         while failed < _TRIES and overtaken < _TRIES_OVERTAKEN:
+            if pause_s:
+                self._pause(pause_s)
             state = self.state(repo)
             if state is None:
                 raise PushError(f"{repo} cannot be seen: check that the token may write there")
@@ -103,25 +144,23 @@ class Hub:
                 info = self.api.create_commit(
                     repo, operations, commit_message=message, repo_type="dataset", parent_commit=parent
                 )
-            except HfHubHTTPError as error:
-                # A server error may come after the commit was made: then the next look shows nothing left to do.
-                if error.response.status_code not in _PASSING | {_OVERTAKEN}:
-                    raise PushError(f"{repo} refuses the commit: {one_line(error)}") from error
-                if error.response.status_code == _OVERTAKEN:
-                    overtaken += 1
-                    self._pause(random.uniform(0.2, min(2.0**overtaken, _LONGEST_TURN_S)))
-                else:
-                    self._pause(_pause_s(failed, error))
-                    failed += 1
-            except httpx.TransportError as error:
-                self._pause(_pause_s(failed, error))
-                failed += 1
             except ValueError as error:
                 # The client has cards checked before it sends anything.
                 raise PushError(f"{repo}: {one_line(error)}") from error
+            except _failures() as error:
+                # A failure may come after the commit was made: then the next look shows nothing left to do.
+                said, status = one_line(error), _status(error)
+                if status in _OVERTAKEN:
+                    overtaken += 1
+                    pause_s = random.uniform(0.2, min(2.0**overtaken, _LONGEST_TURN_S))
+                elif _may_pass(error):
+                    pause_s = _pause_s(failed, error)
+                    failed += 1
+                else:
+                    raise PushError(f"{repo} refuses the commit: {said}") from error
             else:
                 return str(info.commit_url)
-        raise PushError(f"{repo} took no commit in {failed + overtaken} tries: try again later")
+        raise PushError(f"{repo} took no commit in {failed + overtaken} tries: {said}")
 
     def collect(self, owner: str, title: str, private: bool, repos: Sequence[str]) -> str:
         """Put repositories into the collection of a title, made when it is not there; return its URL."""
@@ -140,24 +179,39 @@ class Hub:
 
         return self._patiently(put, f"the collection {owner}/{title} cannot be made")
 
-    def _patiently(self, ask: Callable[[], _T], doing: str) -> _T:
-        for attempt in range(_TRIES):
+    def _patiently(self, ask: Callable[[], _T], doing: str, tries: int = _TRIES) -> _T:
+        for attempt in range(tries):
             try:
                 return ask()
-            except RepositoryNotFoundError:
+            except (RepositoryNotFoundError, LocalTokenNotFoundError):
                 raise
-            except HfHubHTTPError as error:
-                if error.response.status_code not in _PASSING:
+            except _failures() as error:
+                if not _may_pass(error) or attempt + 1 == tries:
                     raise PushError(f"{doing}: {one_line(error)}") from error
-                failure: Exception = error
-            except httpx.TransportError as error:
-                failure = error
-            self._pause(_pause_s(attempt, failure))
-        raise PushError(f"{doing}: {one_line(failure)}") from failure
+                self._pause(_pause_s(attempt, error))
+        raise AssertionError("the last try returns or raises")
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what the Hub's client raises: when a request fails, when an upload does, when this machine refuses."""
+    return (*hub_errors(), RuntimeError, OSError)
+
+
+def _status(error: Exception) -> int | None:
+    """Return the status that the Hub answered with; None when it gave no answer, or an upload broke off."""
+    # The client hides why an upload failed behind an error of its own.
+    cause = error.__cause__ if isinstance(error, RuntimeError) else error
+    return cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell whether the same request may have an answer later; what this machine itself refuses will not."""
+    status = _status(error)
+    return status in _PASSING if status is not None else isinstance(error, (*hub_errors(), RuntimeError))
 
 
 def _only_new_files(operations: Operations, state: RepoState) -> bool:
-    return all(isinstance(each, CommitOperationAdd) and each.path_in_repo not in state.sizes for each in operations)
+    return all(isinstance(each, CommitOperationAdd) and each.path_in_repo not in state.digests for each in operations)
 
 
 def _pause_s(attempt: int, error: Exception) -> float:

@@ -95,7 +95,7 @@ def stage_file(path: Path, folder: Path, *, latest: bool, redact: Mask, scan: Ma
     faults = Faults()
     traces = _made_traces(read_parquet(path, faults, latest=latest), folder / "traces", redact)
     parquet = folder / "captures.parquet"
-    copy_parquet(path, parquet, redact, scan)
+    left_out = copy_parquet(path, parquet, redact, scan)
     facts = _facts_of_file(path)
     return StagedRun(
         run_id=str(facts["run_id"] or path.stem),
@@ -106,7 +106,7 @@ def stage_file(path: Path, folder: Path, *, latest: bool, redact: Mask, scan: Ma
         summary=summary_of(pq.read_metadata(parquet)),
         traces=traces,
         form=FROM_WIRE,
-        notes=tuple(faults.lines),
+        notes=(*faults.lines, *(f"{path}: its column {name} is not published" for name in left_out)),
     )
 
 

@@ -185,7 +185,7 @@ def test_public_makes_new_repositories_public_and_leaves_old_ones(hub, record, a
         ("demo", {}, "'demo' is no place to push to: give OWNER/BASE"),
         ("somebody/demo", {}, "--push somebody/demo: the token is of me, who is no member of somebody"),
         ("me/demo", {"HF_TOKEN": READER}, "--push me/demo: the token may only read"),
-        ("me/demo", {"HF_TOKEN": "hf_wrong"}, "--push: the Hub does not take the token"),
+        ("me/demo", {"HF_TOKEN": "hf_wrong"}, "--push: the token cannot be checked: Invalid user token"),
         ("me/demo", {"HF_TOKEN": ""}, "--push needs a Hugging Face token: run `hf auth login` or set HF_TOKEN"),
     ],
 )

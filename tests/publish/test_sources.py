@@ -20,7 +20,8 @@ from pytest_agentcap.publish.gate import GateOptions, SecretGate
 from pytest_agentcap.publish.parquet import write_parquet
 from pytest_agentcap.publish.publisher import check_destination, publish_runs
 from pytest_agentcap.publish.push import PushOptions
-from pytest_agentcap.publish.remote import PushError
+from pytest_agentcap.publish.remote import Hub, PushError
+from pytest_agentcap.publish.schema import SCHEMA
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.masking import placeholder_of
 
@@ -136,10 +137,19 @@ def test_a_parquet_of_agentcap_is_published_with_its_rows_and_columns(push, hub,
     [path] = [path for path in hub.files("me/demo-captures") if path.endswith(".parquet")]
     assert path.startswith("data/train-hermes-m-hf-router-20250601T101112-")
     [table] = tables(hub)
-    assert table.equals(pq.read_table(agentcap_parquet))
-    assert table.schema.metadata[b"agent"] == b"hermes"
+    assert table.select(AGENTCAPS_COLUMNS).equals(pq.read_table(agentcap_parquet))
+    assert table.schema.remove_metadata() == SCHEMA
+    told = pq.read_metadata(io.BytesIO(hub.files("me/demo-captures")[path])).metadata
+    assert (told[b"agent"], json.loads(told[b"tasks"])[0]["id"]) == (b"hermes", "task_01")
     assert len([path for path in hub.files("me/demo-hermes-traces") if path.startswith("data/")]) == 2
     assert "- counting 1: 0 verified" in hub.files("me/demo-captures")["README.md"].decode()
+
+
+def test_columns_of_other_makers_are_named_and_left_out(push, hub, agentcap_parquet):
+    table = pq.read_table(agentcap_parquet)
+    pq.write_table(table.append_column("mine", table["model"]), agentcap_parquet)
+    assert f"{agentcap_parquet}: its column mine is not published" in push(agentcap_parquet)
+    assert tables(hub)[0].schema.remove_metadata() == SCHEMA
 
 
 def test_a_parquet_that_was_pushed_before_is_not_pushed_again(push, hub, leaky_run):
@@ -189,12 +199,12 @@ def test_a_parquet_of_the_scripted_model_is_not_published(push, leaky_run):
 )
 def test_a_fine_grained_token_must_be_one_that_writes_to_the_owner(hub, grants, may):
     hub.scoped = grants
-    api = HfApi(endpoint=hub.url, token=FINE)
+    remote = Hub(HfApi(endpoint=hub.url, token=FINE))
     if may:
-        check_destination(PLACE, api)
+        check_destination(PLACE, remote)
     else:
         with pytest.raises(PushError, match="the fine-grained token may not write to me: give it write access"):
-            check_destination(PLACE, api)
+            check_destination(PLACE, remote)
 
 
 PUSH = """

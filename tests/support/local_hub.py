@@ -59,7 +59,7 @@ class Repo:
 
 @dataclass(slots=True)
 class Fault:
-    """Answer the next `times` requests whose `METHOD path` matches with a status."""
+    """Answer the next `times` requests whose `METHOD path` matches with a status; with 0, break off in the answer."""
 
     pattern: str
     status: int
@@ -84,7 +84,10 @@ class LocalHub:
         (folder / "blobs").mkdir(parents=True)
 
     def fail(self, pattern: str, status: int, times: int = 1, **headers: str) -> None:
-        """Let the next requests that match fail; names of headers are given with `_` for `-`."""
+        """Let the next requests that match fail, by a broken connection where the status is 0.
+
+        Names of headers are given with `_` for `-`.
+        """
         self._faults.append(Fault(pattern, status, times, {k.replace("_", "-"): v for k, v in headers.items()}))
 
     def files(self, repo: str) -> dict[str, bytes]:
@@ -158,6 +161,9 @@ class LocalHub:
                 fault = next((f for f in self._faults if f.times and re.search(f.pattern, asked)), None)
                 if fault is not None:
                     fault.times -= 1
+                    if fault.status == 0:
+                        await _break_off(send)
+                        return
                     answer = JSONResponse({"error": "as the test wants"}, fault.status, fault.headers)
                     await answer(scope, receive, send)
                     return
@@ -215,7 +221,7 @@ class LocalHub:
         modes = [
             {
                 "path": file["path"],
-                "uploadMode": "lfs" if file["size"] >= LFS_FROM or file["path"].endswith(".parquet") else "regular",
+                "uploadMode": "lfs" if _is_large(file["path"], file["size"]) else "regular",
                 "shouldIgnore": False,
                 "oid": None,
             }
@@ -460,6 +466,19 @@ class LocalHub:
         return sha
 
     def _entry(self, path: str, sha: str) -> dict[str, Any]:
-        size = self._blob(sha).stat().st_size
-        lfs = {"oid": sha, "size": size, "pointerSize": 134}
-        return {"type": "file", "path": path, "oid": sha[:40], "size": size, "lfs": lfs}
+        content = self._blob(sha).read_bytes()
+        size = len(content)
+        entry = {"type": "file", "path": path, "oid": hashlib.sha1(b"blob %d\0" % size + content).hexdigest()}
+        lfs = {"lfs": {"oid": sha, "size": size, "pointerSize": 134}} if _is_large(path, size) else {}
+        return {**entry, "size": size, **lfs}
+
+
+def _is_large(path: str, size: int) -> bool:
+    """Tell whether a file goes the way of large ones."""
+    return size >= LFS_FROM or path.endswith(".parquet")
+
+
+async def _break_off(send: Any) -> None:
+    """Tell less than was promised: the server then closes the connection."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
+    await send({"type": "http.response.body", "body": b"{"})
