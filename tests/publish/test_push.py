@@ -55,16 +55,22 @@ def test_a_push_makes_captures_traces_and_collection_with_one_commit_each(hub, r
     assert traces == {f"data/{run.id}/{name}.jsonl" for name in ("hello", "twice", "twice.1-main")}
 
 
-def test_load_dataset_reads_back_what_was_pushed(hub, record, agentcap):
-    agentcap("export", record(HELLO).id, "--push", "me/demo")
+def test_load_dataset_reads_back_what_was_pushed_beside_a_file_of_agentcap(hub, record, agentcap):
+    run = record(HELLO)
+    agentcap("export", run.id)
+    old = io.BytesIO()
+    # agentcap's columns are the first ones; its file comes first, too.
+    pq.write_table(pq.read_table(run.parquet).select(range(12)), old)
+    hub.put("me/demo-captures", {"data/train-a-m-local-20250101T000000-abcdef.parquet": old.getvalue()})
+    agentcap("export", run.id, "--push", "me/demo")
     read = (
         "from datasets import load_dataset; import json\n"
-        "rows = load_dataset('me/demo-captures', split='train'); row = rows[0]\n"
-        "print(json.dumps([len(rows), row['task_id'], json.loads(row['request'])['model'], row['status_code']]))"
+        "old, new = load_dataset('me/demo-captures', split='train')\n"
+        "print(json.dumps([old['task_id'], old['status_code'], new['task_id'], new['status_code']]))"
     )
     done = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [1, "hello", "org/m", 200]
+    assert json.loads(done.stdout.splitlines()[-1]) == ["hello", None, "hello", 200]
 
 
 def test_an_unchanged_run_is_not_pushed_again(hub, record, agentcap):
