@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_agentcap.commands import publishing
 from pytest_agentcap.commands.base import Commands
@@ -16,6 +17,9 @@ from pytest_agentcap.formats.registry import FORMATS
 from pytest_agentcap.runs.layout import RunDirectory, find_runs, workspace_folder
 from pytest_agentcap.runs.listing import TargetError, find_run
 from pytest_agentcap.runs.masking import environment_secrets
+
+if TYPE_CHECKING:
+    from pytest_agentcap.publish.parquet import ParquetReport
 
 
 def add(commands: Commands) -> None:
@@ -64,12 +68,31 @@ def _run(args: argparse.Namespace) -> int:
     publishing.check_options(args)
     _check_redaction(args)
     sources = _find_sources(workspace_folder(), args)
-    files = [source for source in sources if isinstance(source, CapturesFile)]
-    if files and not (args.format or args.push):
-        raise TargetError(f"{files[0].name} is a parquet file already: pass --format or --push")
+    _check_names(sources, args)
     with tempfile.TemporaryDirectory(prefix="agentcap-export-") as copies:
         # What is on the Hub is read whole, and more than once: by the scan, the export and the card.
         return _export([s if isinstance(s, RunDirectory) else local_copy(s, Path(copies)) for s in sources], args)
+
+
+def _check_names(sources: Sequence[RunDirectory | CapturesFile], args: argparse.Namespace) -> None:
+    """Refuse what would be written over something else, the source itself or the parquet of another one."""
+    if args.format:
+        return
+    files = [source for source in sources if isinstance(source, CapturesFile)]
+    if files and not (args.output or args.push):
+        raise TargetError(f"{files[0].name} is a parquet file already: pass --format, --output or --push")
+    names = [_parquet_name(source) for source in sources]
+    twice = [name for name in names if names.count(name) > 1]
+    if args.output and twice:
+        raise TargetError(f"export: two targets are called {twice[0]}: --output has room for one of them")
+    if args.output and any(
+        (args.output / _parquet_name(file)).resolve() == Path(file.name).resolve() for file in files
+    ):
+        raise TargetError(f"export: --output {args.output} is where {files[0].name} is: it would be replaced")
+
+
+def _parquet_name(source: RunDirectory | CapturesFile) -> str:
+    return f"{source.id}.parquet" if isinstance(source, RunDirectory) else source.name.rpartition("/")[2]
 
 
 def _redacts(args: argparse.Namespace) -> bool:
@@ -85,18 +108,24 @@ def _export(sources: list[RunDirectory | Path], args: argparse.Namespace) -> int
     if args.format:
         return _export_format(sources, args)
     runs = [source for source in sources if isinstance(source, RunDirectory)]
+    files = [source for source in sources if isinstance(source, Path)] if args.output else []
     with publishing.progress_bars() as progress:
         status = max([_export_run(run, args, progress) for run in runs], default=0)
+    status = max([status, *(_export_file(file, args) for file in files)])
     return max(status, publishing.push_sources(sources, args)) if args.push else status
 
 
 def _find_sources(folder: Path, args: argparse.Namespace) -> list[RunDirectory | CapturesFile]:
     if not args.all:
-        return [source for target in args.targets for source in _find_source(folder, target)]
-    runs: list[RunDirectory | CapturesFile] = [run for run in find_runs(folder) if any(run.captures.iterdir())]
+        found = [source for target in args.targets for source in _find_source(folder, target)]
+        return list({str(s.path) if isinstance(s, RunDirectory) else s.name: s for s in found}.values())
+    runs = [run for run in find_runs(folder) if any(run.captures.iterdir())]
     if not runs:
         raise TargetError(f"no runs with captures in {folder}")
-    return runs
+    kept = publishing.leave_out(runs) if args.push else runs
+    if not kept:
+        raise TargetError(f"export: there is nothing to push in {folder}")
+    return [*kept]
 
 
 def _find_source(folder: Path, target: str) -> Sequence[RunDirectory | CapturesFile]:
@@ -155,21 +184,33 @@ def _finish(run: RunDirectory) -> int:
 
 def _export_run(run: RunDirectory, args: argparse.Namespace, progress: publishing.Progress | None) -> int:
     """Write one run's parquet and say so; return 1 when it cannot be written."""
-    import pyarrow
-
     from pytest_agentcap.publish.parquet import write_parquet
 
+    into = args.output / f"{run.id}.parquet" if args.output else None
+    told = None if progress is None else partial(progress, run.id)
     status = _finish(run)
+    return max(status, _write(run.path, into, lambda: write_parquet(run, into, latest=args.latest, progress=told)))
+
+
+def _export_file(path: Path, args: argparse.Namespace) -> int:
+    """Write a captures parquet of any version as this one has them; return as `_export_run`."""
+    from pytest_agentcap.publish.parquet_rows import convert_parquet
+
+    into = args.output / path.name
+    return _write(path, into, lambda: convert_parquet(path, into, latest=args.latest))
+
+
+def _write(source: Path, into: Path | None, make: Callable[[], ParquetReport]) -> int:
+    import pyarrow
+
     try:
-        if args.output:
-            args.output.mkdir(parents=True, exist_ok=True)
-        into = args.output / f"{run.id}.parquet" if args.output else None
-        told = None if progress is None else partial(progress, run.id)
-        report = write_parquet(run, into, latest=args.latest, progress=told)
+        if into:
+            into.parent.mkdir(parents=True, exist_ok=True)
+        report = make()
     except (ValueError, OSError, pyarrow.ArrowException) as error:
-        complain(f"{run.path}: not exported: {error}")
+        complain(f"{source}: not exported: {error}")
         return 1
     for line in report.errors:
         complain(line)
     write(f"{report.path}: {report.rows} rows, {report.bytes} bytes, {len(report.errors)} errors")
-    return status
+    return 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
 from pytest_agentcap.commands.output import complain, write
 from pytest_agentcap.runs.layout import RunDirectory
+from pytest_agentcap.runs.recovery import is_held
 
 if TYPE_CHECKING:
     from pytest_agentcap.publish.derived import Export
@@ -76,6 +77,24 @@ def open_gate(args: argparse.Namespace) -> SecretGate | None:
         return None
     options = GateOptions(args.strict, args.redact, args.rescan, not args.no_verify, args.scan_config)
     return SecretGate.open(options, write)
+
+
+def leave_out(runs: Iterable[RunDirectory]) -> list[RunDirectory]:
+    """Return the runs that may be published now, and say which ones are not and why: nobody named them."""
+    from pytest_agentcap.publish.publisher import refuse_embedded
+    from pytest_agentcap.publish.remote import PushError
+
+    kept = []
+    for run in runs:
+        try:
+            refuse_embedded(run)
+            if is_held(run):
+                raise PushError(f"{run.id} is still being made: push it when it has ended")
+        except (PushError, ValueError) as error:
+            complain(f"left out: {error}")
+        else:
+            kept.append(run)
+    return kept
 
 
 def push_sources(sources: Sequence[RunDirectory | Path], args: argparse.Namespace) -> int:

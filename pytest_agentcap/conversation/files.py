@@ -67,6 +67,24 @@ def local_copy(file: CapturesFile, folder: Path) -> Path:
     return copy
 
 
+def open_captures(path: str | Path, opened: Any = None, *, buffer_size: int = 0) -> Any:
+    """Open a captures parquet, or `opened` in its place, as a pyarrow ParquetFile.
+
+    Raises ValueError naming the file when it is no captures parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path if opened is None else opened, buffer_size=buffer_size)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not a parquet file: {error}") from error
+    for name in ("request_id", "request", "response"):
+        if name not in file.schema_arrow.names:
+            raise ValueError(f"{path}: not a captures parquet: it has no column {name}")
+    return file
+
+
 def hub_errors() -> tuple[type[Exception], ...]:
     """Return what asking the Hub raises, beside OSError, when it refuses, breaks off or cannot be reached.
 

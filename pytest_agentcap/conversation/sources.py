@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from pytest_agentcap.conversation.files import open_captures
 from pytest_agentcap.conversation.records import CallRecord, SessionKey, record_of_capture, record_of_row
 from pytest_agentcap.conversation.session import Conversation, read_conversation
 from pytest_agentcap.runs.captures import Capture, CaptureError, read_head
@@ -49,7 +50,7 @@ def read_run_directory(run: RunDirectory, faults: Faults, *, latest: bool = Fals
     first = {key: at for at, key in reversed(list(enumerate(keys.values())))}
     rids = sorted(keys, key=lambda rid: first[keys[rid]])
     records = _read_captures(run, rids, manifest, results, faults)
-    return _sessions(records, _last_attempts(first) if latest else None)
+    return _sessions(records, last_sessions(first) if latest else None)
 
 
 def _session_of(run: RunDirectory, rid: str) -> SessionKey | None:
@@ -92,25 +93,16 @@ def read_parquet(
     Sessions whose rows stand together, as this project writes them, are read one by one; else the file is read whole.
     Raises ValueError naming the file when it is no captures parquet.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(opened if opened is not None else path)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: not a parquet file: {error}") from error
-    missing = [name for name in ("request_id", "request", "response") if name not in file.schema_arrow.names]
-    if missing:
-        raise ValueError(f"{path}: not a captures parquet: it has no column {missing[0]}")
-    keys = _keys(file)
-    wanted = _last_attempts(keys) if latest else None
+    file = open_captures(path, opened)
+    keys = session_keys(file)
+    wanted = last_sessions(keys) if latest else None
     together = len({key for key, _ in groupby(keys)}) == sum(1 for _ in groupby(keys))
     records = _records(file, str(path), faults)
     return _sessions(records if together else sorted(records, key=lambda r: (r.session, r.order)), wanted)
 
 
-def _keys(file: Any) -> list[SessionKey]:
-    """Read which session each row belongs to, from the narrow columns alone."""
+def session_keys(file: Any) -> list[SessionKey]:
+    """Read which session each row of a captures parquet belongs to, from the narrow columns alone."""
     known = [name for name in _KEYS if name in file.schema_arrow.names]
     rows = file.read(columns=known).to_pylist() if known else [{}] * file.metadata.num_rows
     return [CallRecord(row, b"", None).session for row in rows]
@@ -127,7 +119,7 @@ def _records(file: Any, path: str, faults: Faults) -> Iterator[CallRecord]:
                 faults.add(f"{path}: row {number}: {error}")
 
 
-def _last_attempts(keys: Iterable[SessionKey]) -> Callable[[SessionKey], bool]:
+def last_sessions(keys: Iterable[SessionKey]) -> Callable[[SessionKey], bool]:
     """Return what tells whether a session is the highest attempt of its run, corpus, task and trial."""
     highest: dict[tuple[str, str, str, int], int] = {}
     for run_id, corpus, task, trial, attempt, _ in keys:

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,20 +69,11 @@ def write_rows(
 
     Raises OSError when the file cannot be written.
     """
-    handle, name = tempfile.mkstemp(dir=into.parent, prefix=".captures.", suffix=".parquet")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        tasks, summary = _Tasks(_recorded_prompts(facts)), Summary(facts, scan)
-        with open_writer(temporary) as writer:
-            count = write_groups(writer, _watched(rows, (tasks.add, summary.add)))
-            writer.add_key_value_metadata(_footer(facts, tasks, summary))
-        size = temporary.stat().st_size
-        temporary.replace(into)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return ParquetReport(into, count, tuple(errors), size)
+    tasks, summary = _Tasks(_recorded_prompts(facts)), Summary(facts, scan)
+    with open_writer(into) as writer:
+        count = write_groups(writer, _watched(rows, (tasks.add, summary.add)))
+        writer.add_key_value_metadata(_footer(facts, tasks, summary))
+    return ParquetReport(into, count, tuple(errors), into.stat().st_size)
 
 
 def read_facts(run: RunDirectory, errors: list[str], redact: Mask) -> RunFacts:
@@ -113,17 +105,30 @@ def read_rows(
             progress(done, len(rids))
 
 
-def open_writer(path: Path) -> pq.ParquetWriter:
-    """Open a captures parquet to write, its columns encoded for what they hold."""
-    return pq.ParquetWriter(
-        path,
-        SCHEMA,
-        compression="zstd",
-        compression_level=_ZSTD_LEVEL,
-        use_dictionary=DICTIONARY_COLUMNS,
-        write_statistics=STATISTICS_COLUMNS,
-        write_page_index=True,
-    )
+@contextmanager
+def open_writer(into: Path) -> Iterator[pq.ParquetWriter]:
+    """Open a captures parquet to write, columns encoded for what they hold; it is there as a whole or not at all.
+
+    Raises OSError when the file cannot be written.
+    """
+    handle, name = tempfile.mkstemp(dir=into.parent, prefix=".captures.", suffix=".parquet")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        with pq.ParquetWriter(
+            temporary,
+            SCHEMA,
+            compression="zstd",
+            compression_level=_ZSTD_LEVEL,
+            use_dictionary=DICTIONARY_COLUMNS,
+            write_statistics=STATISTICS_COLUMNS,
+            write_page_index=True,
+        ) as writer:
+            yield writer
+        temporary.replace(into)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_groups(writer: pq.ParquetWriter, rows: Iterable[Mapping[str, Any]]) -> int:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pytest_agentcap.publish.parquet import open_writer, write_groups
+from pytest_agentcap.conversation.files import open_captures
+from pytest_agentcap.conversation.records import CallRecord, SessionKey
+from pytest_agentcap.conversation.sources import last_sessions, session_keys
+from pytest_agentcap.publish.parquet import ParquetReport, open_writer, write_groups
 from pytest_agentcap.publish.redact import redact_text
+from pytest_agentcap.publish.rows import RunFacts
 from pytest_agentcap.publish.scan import Document
 from pytest_agentcap.publish.schema import BODIES, SCHEMA, fit
-from pytest_agentcap.publish.summary import SUMMARY_KEY, summary_of
+from pytest_agentcap.publish.summary import COUNTED, SUMMARY_KEY, Summary, summary_of
+from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.masking import Mask
 
 _BATCH_ROWS = 256
@@ -58,34 +63,48 @@ def parquet_providers(path: Path) -> set[str]:
         raise ValueError(f"{path}: not a parquet file: {error}") from error
 
 
-def copy_parquet(path: Path, into: Path, redact: Mask, scan: Mapping[str, Any] | None) -> tuple[str, ...]:
+def copy_parquet(
+    path: Path, into: Path, redact: Mask, scan: Mapping[str, Any] | None, *, latest: bool = False
+) -> tuple[str, ...]:
     """Copy a captures parquet, secrets replaced, its footer telling of the scan; return the columns that are left out.
 
-    Rows and their order stay. Columns are those of every published file: what the source lacks is null, what no
-    captures parquet has is left out. Memory stays at one row group.
+    The order of rows stays; `latest` leaves out sessions that were tried again later. Columns are those of every
+    published file: what the source lacks is null, what no captures parquet has is left out. Memory stays at one row
+    group. Raises ValueError for what is no captures parquet.
     """
-    with pq.ParquetFile(path, buffer_size=_READ_BYTES) as file, open_writer(into) as writer:
-        summary = {**summary_of(file.metadata), "scan": None if scan is None else dict(scan)}
-        found = 0
-
-        def rows() -> Iterator[dict[str, Any]]:
-            nonlocal found
-            for batch in file.iter_batches(batch_size=_COPIED_ROWS):
-                for row in batch.to_pylist():
-                    values, hits = _copied(row, redact)
-                    found += hits
-                    yield values
-
-        write_groups(writer, rows())
-        if found:
-            summary["redacted"] = (summary.get("redacted") or 0) + found
+    with open_captures(path, buffer_size=_READ_BYTES) as file, open_writer(into) as writer:
+        summary = Summary(RunFacts(RunDirectory(path), {}, {}), scan)
+        wanted = last_sessions(session_keys(file)) if latest else None
+        write_groups(writer, _copies(file, wanted, redact, summary))
+        facts = summary.facts()
+        counted = {name: facts[name] for name in COUNTED}
         told = {key: redact.apply(value)[0] for key, value in _footer(file).items()}
-        writer.add_key_value_metadata({**told, SUMMARY_KEY.encode(): json.dumps(summary).encode()})
+        told[SUMMARY_KEY.encode()] = json.dumps({**summary_of(file.metadata), **counted}).encode()
+        writer.add_key_value_metadata(told)
         return tuple(name for name in file.schema_arrow.names if name not in SCHEMA.names)
 
 
-def _copied(row: Mapping[str, Any], redact: Mask) -> tuple[dict[str, Any], int]:
-    """Return a row with the columns of every published file, secrets replaced, and how many there were."""
+def convert_parquet(path: Path, into: Path, *, latest: bool = False) -> ParquetReport:
+    """Write a captures parquet of any version, agentcap's own included, as this one writes them; raises as the copy."""
+    scan = summary_of(open_captures(path).metadata).get("scan")
+    left_out = copy_parquet(path, into, Mask(), scan, latest=latest)
+    notes = tuple(f"{path}: its column {name} is left out" for name in left_out)
+    return ParquetReport(into, pq.read_metadata(into).num_rows, notes, into.stat().st_size)
+
+
+def _copies(
+    file: Any, wanted: Callable[[SessionKey], bool] | None, redact: Mask, summary: Summary
+) -> Iterator[Mapping[str, Any]]:
+    for batch in file.iter_batches(batch_size=_COPIED_ROWS):
+        for row in batch.to_pylist():
+            if wanted is None or wanted(CallRecord(row, b"", None).session):
+                values = _copied(row, redact)
+                summary.add(values)
+                yield values
+
+
+def _copied(row: Mapping[str, Any], redact: Mask) -> dict[str, Any]:
+    """Return a row with the columns of every published file, secrets replaced and counted."""
     values: dict[str, Any] = {}
     found = 0
     for column in SCHEMA:
@@ -95,9 +114,12 @@ def _copied(row: Mapping[str, Any], redact: Mask) -> tuple[dict[str, Any], int]:
             value = data if column.name in BODIES else data.decode("utf-8", "surrogatepass")
             found += hits
         values[column.name] = (value or b"{}") if column.name in BODIES else fit(value, column.type)
+    if "api" not in row:
+        # agentcap recorded no other and did not say so.
+        values["api"] = "chat"
     if found:
         values["redacted"] = (values["redacted"] or 0) + found
-    return values, found
+    return values
 
 
 def _footer(file: pq.ParquetFile) -> dict[bytes, bytes]:

@@ -70,7 +70,10 @@ class _Captures:
     def operations(self, state: RepoState) -> Operations:
         repo = self.place.captures
         new = {f"data/{run.name}": run for run in self.staged if f"data/{run.name}" not in state.digests}
-        stale = [path for path in state.digests if any(run.is_earlier(path) for run in self.staged)]
+        current = {f"data/{run.name}" for run in self.staged}
+        stale = [
+            path for path in state.digests if path not in current and any(run.is_earlier(path) for run in self.staged)
+        ]
         if stale and not self.options.replace:
             self.say(f"{repo}: {', '.join(stale)} hold an earlier state of these runs; --replace removes them")
         removed = stale if self.options.replace else []

@@ -95,7 +95,7 @@ def stage_file(path: Path, folder: Path, *, latest: bool, redact: Mask, scan: Ma
     faults = Faults()
     traces = _made_traces(read_parquet(path, faults, latest=latest), folder / "traces", redact)
     parquet = folder / "captures.parquet"
-    left_out = copy_parquet(path, parquet, redact, scan)
+    left_out = copy_parquet(path, parquet, redact, scan, latest=latest)
     facts = _facts_of_file(path)
     return StagedRun(
         run_id=str(facts["run_id"] or path.stem),

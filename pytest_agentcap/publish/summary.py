@@ -16,6 +16,11 @@ from pytest_agentcap.runs.manifest import corpus_digests
 from pytest_agentcap.runs.order import last_attempts
 
 SUMMARY_KEY = "agentcap_summary"
+# What rows alone tell.
+COUNTED = (
+    *("calls", "broken_calls", "apis", "models", "prompt_tokens", "completion_tokens", "captured", "sampling"),
+    *("redacted", "scan"),
+)
 _SAMPLING = (
     "temperature",
     "top_p",
@@ -48,7 +53,7 @@ class Summary:
         self._calls += 1
         self._errors += row["complete"] is False
         self._redacted += row["redacted"] or 0
-        self._apis.add(row["api"])
+        self._apis |= {row["api"]} - {None}
         self._models[row["model"]] += 1
         for name in self._tokens:
             if (told := row[f"{name}_tokens"]) is not None:

@@ -116,7 +116,8 @@ def test_images_of_prompts_and_results_are_in_the_conversation_and_in_every_expo
     assert [part for part in shown if isinstance(part, Image)] == [prompt]
     assert [part for part in given if isinstance(part, Image)] == [result]
     for name, each in FORMATS.items():
-        written = b"".join(line.data for line in each.load()(trials)).decode()
+        lines = [line for line in each.load()(trials) if not line.file.endswith(".parquet")]
+        written = b"".join(line.data for line in lines).decode()
         for image in (prompt, result):
             assert image.data, name
             assert image.data in written, name

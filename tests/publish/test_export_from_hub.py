@@ -37,7 +37,7 @@ def test_a_dataset_on_the_hub_is_published_in_another_format(published, agentcap
 
 def test_a_dataset_that_cannot_be_exported_is_one_line(published, agentcap):
     for arguments, said in (
-        (["me/base-captures"], "is a parquet file already: pass --format or --push"),
+        (["me/base-captures"], "is a parquet file already: pass --format, --output or --push"),
         (["me/none", "--format", "sft"], "me/none: "),
     ):
         done = agentcap("export", *arguments)
