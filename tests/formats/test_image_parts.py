@@ -115,9 +115,9 @@ def test_images_of_prompts_and_results_are_in_the_conversation_and_in_every_expo
     given = [part for message in call.request.messages for r in message.tool_results for part in r.parts]
     assert [part for part in shown if isinstance(part, Image)] == [prompt]
     assert [part for part in given if isinstance(part, Image)] == [result]
-    for name, each in FORMATS.items():
-        lines = [line for line in each.load()(trials) if not line.file.endswith(".parquet")]
-        written = b"".join(line.data for line in lines).decode()
+    # AgentTrace's rows tell what took how long, and no messages.
+    for name, each in ((name, each) for name, each in FORMATS.items() if name != "agenttrace"):
+        written = b"".join(line.data for line in each.load()(trials)).decode()
         for image in (prompt, result):
             assert image.data, name
             assert image.data in written, name
