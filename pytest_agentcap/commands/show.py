@@ -83,7 +83,7 @@ def _describe_call(run: RunDirectory, rid: str) -> dict[str, Any]:
     except CaptureError:
         error = "unreadable_response"
     head = response.head if response else {}
-    usage = usage_of(request.get("api", "chat"), response)
+    usage = usage_of(str(request.get("api") or "chat"), response)
     names = ("task_id", "trial", "attempt", "turn", "call_index", "api")
     return {
         "request_id": rid,
@@ -140,7 +140,8 @@ def _show_call(capture: Capture, halves: list[str], chosen: bool, raw: bool) -> 
         else:
             if not chosen:
                 _show_head(half)
-            write(json.loads(half.text) if half.key == "raw" else reindent(half.text.decode("utf-8", "replace")))
+            stream = json.loads(half.text) if half.key == "raw" else None
+            write(stream if isinstance(stream, str) else reindent(half.text.decode("utf-8", "replace")))
 
 
 def _show_head(half: Half) -> None:

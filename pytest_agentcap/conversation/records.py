@@ -35,9 +35,10 @@ class CallRecord:
 
     @property
     def started_at_ns(self) -> int | None:
-        started = self.integer("started_at_ns")
-        seconds = self.integer("captured_at")
-        return started if started is not None or seconds is None else seconds * 1_000_000_000
+        started, seconds = self.integer("started_at_ns"), self.integer("captured_at")
+        found = started if started is not None or seconds is None else seconds * 1_000_000_000
+        # What no clock can tell is unknown, as in the column.
+        return found if found is None or -(2**63) <= found < 2**63 else None
 
     @property
     def session(self) -> SessionKey:

@@ -18,6 +18,7 @@ from pytest_agentcap.runs.masking import PLACEHOLDER
 BEGIN, END = "<!-- agentcap: begin -->", "<!-- agentcap: end -->"
 _BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.S)
 _HEAD = re.compile(r"\A---\n(.*?)\n---\n", re.S)
+_YEAR_10000 = 253_402_300_800
 CAPTURES_TAGS = ("agentcap", "agentcap-captures")
 
 
@@ -144,7 +145,7 @@ def _corpora(told: Iterable[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _span(told: Iterable[Mapping[str, Any]]) -> str:
-    times = [time for facts in told for time in facts.get("captured") or []]
+    times = [time for facts in told for time in facts.get("captured") or [] if 0 <= time < _YEAR_10000]
     if not times:
         return ""
     first, last = (datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d") for time in (min(times), max(times)))

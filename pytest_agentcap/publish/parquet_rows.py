@@ -17,7 +17,7 @@ from pytest_agentcap.publish.parquet import ParquetReport, open_writer, write_gr
 from pytest_agentcap.publish.redact import redact_text
 from pytest_agentcap.publish.rows import RunFacts
 from pytest_agentcap.publish.scan import Document
-from pytest_agentcap.publish.schema import BODIES, SCHEMA, fit
+from pytest_agentcap.publish.schema import BODIES, NAMES, fit
 from pytest_agentcap.publish.summary import COUNTED, SUMMARY_KEY, Summary, summary_of
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.masking import Mask
@@ -81,7 +81,7 @@ def copy_parquet(
         told = {key: redact.apply(value)[0] for key, value in _footer(file).items()}
         told[SUMMARY_KEY.encode()] = json.dumps({**summary_of(file.metadata), **counted}).encode()
         writer.add_key_value_metadata(told)
-        return tuple(name for name in file.schema_arrow.names if name not in SCHEMA.names)
+        return tuple(name for name in file.schema_arrow.names if name not in NAMES)
 
 
 def convert_parquet(path: Path, into: Path, *, latest: bool = False) -> ParquetReport:
@@ -107,13 +107,13 @@ def _copied(row: Mapping[str, Any], redact: Mask) -> dict[str, Any]:
     """Return a row with the columns of every published file, secrets replaced and counted."""
     values: dict[str, Any] = {}
     found = 0
-    for column in SCHEMA:
-        value = row.get(column.name)
-        if isinstance(value, str) and column.name != "request_id":
+    for name in NAMES:
+        value = row.get(name)
+        if isinstance(value, str) and name != "request_id":
             data, hits = redact_text(redact, value.encode("utf-8", "surrogatepass"))
-            value = data if column.name in BODIES else data.decode("utf-8", "surrogatepass")
+            value = data if name in BODIES else data.decode("utf-8", "surrogatepass")
             found += hits
-        values[column.name] = (value or b"{}") if column.name in BODIES else fit(value, column.type)
+        values[name] = (value or b"{}") if name in BODIES else fit(name, value)
     if "api" not in row:
         # agentcap recorded no other and did not say so.
         values["api"] = "chat"

@@ -32,7 +32,8 @@ class _Texts:
             grown = bytearray(max(end, 2 * len(self._data)))
             grown[:start] = memoryview(self._data)[:start]
             self._data = grown
-        self._data[start:end] = text
+        # A slice of the bytearray itself would take a copy of the text first.
+        memoryview(self._data)[start:end] = text
         self._ends.append(end)
 
     def column(self) -> pa.Array:

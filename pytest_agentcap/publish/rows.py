@@ -11,7 +11,7 @@ from typing import Any
 from pytest_agentcap.conversation.asked import asked_model
 from pytest_agentcap.conversation.usage import usage_of
 from pytest_agentcap.publish.redact import redact_text
-from pytest_agentcap.publish.schema import BODIES, SCHEMA, fit
+from pytest_agentcap.publish.schema import BODIES, NAMES, fit
 from pytest_agentcap.runs.captures import CaptureError, Half, read_half
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.masking import Mask
@@ -51,7 +51,7 @@ class RunFacts:
         found = self._call(rid, request) | _outcome(request.head, response)
         if error:
             found["error"] = "unreadable_response"
-        values = {f.name: found[f.name] if f.name in BODIES else fit(found.get(f.name), f.type) for f in SCHEMA}
+        values = {name: found[name] if name in BODIES else fit(name, found.get(name)) for name in NAMES}
         if self.redact.replacements:
             self._redact(values)
         return Row(values, error)

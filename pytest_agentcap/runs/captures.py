@@ -38,7 +38,8 @@ def wire_bytes(half: Half) -> bytes:
     encoded = half.head.get(f"{half.key}_base64")
     if encoded is not None:
         return base64.b64decode(encoded)
-    return str(json.loads(half.text)).encode("utf-8", "surrogatepass") if half.key == "raw" else half.text
+    stream = json.loads(half.text) if half.key == "raw" else None
+    return stream.encode("utf-8", "surrogatepass") if isinstance(stream, str) else half.text
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def order_calls(run: RunDirectory, results: Mapping[str, Mapping[str, Any]], *, 
 
     Neighbours in this order share most of their text, which is what makes the parquet small.
     """
-    superseded = results.keys() - {r.get("session") for r in last_attempts(results.values())} if latest else set()
+    superseded = results.keys() - {str(r.get("session")) for r in last_attempts(results.values())} if latest else set()
     keyed: list[tuple[tuple[Any, ...], str]] = []
     errors = []
     found = set()
@@ -51,7 +51,7 @@ def order_calls(run: RunDirectory, results: Mapping[str, Mapping[str, Any]], *, 
         except (CaptureError, OSError) as error:
             errors.append(str(error))
         else:
-            if head.get("session") not in superseded:
+            if str(head.get("session")) not in superseded:
                 keyed.append(((*key, capture.rid), capture.rid))
     for path in run.captures.glob("*.response.json"):
         if path.name.removesuffix(".response.json") not in found:
