@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_agentcap.commands.output import complain
-from pytest_agentcap.conversation.sources import Faults
 from pytest_agentcap.runs.layout import write_whole
 from pytest_agentcap.text import printable
+
+if TYPE_CHECKING:
+    from pytest_agentcap.conversation.sources import Faults
 
 SOURCES = "a JSONL file, a run, a captures parquet, hf://datasets/OWNER/NAME, or - for standard input"
 

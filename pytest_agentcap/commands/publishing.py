@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Never
 
 from pytest_agentcap.commands.output import complain, write
 from pytest_agentcap.runs.layout import RunDirectory
-from pytest_agentcap.runs.recovery import is_held
 
 if TYPE_CHECKING:
     from pytest_agentcap.publish.derived import Export
@@ -83,6 +82,7 @@ def leave_out(runs: Iterable[RunDirectory]) -> list[RunDirectory]:
     """Return the runs that may be published now, and say which ones are not and why: nobody named them."""
     from pytest_agentcap.publish.publisher import refuse_embedded
     from pytest_agentcap.publish.remote import PushError
+    from pytest_agentcap.runs.recovery import is_held
 
     kept = []
     for run in runs:
