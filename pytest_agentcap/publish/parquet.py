@@ -72,7 +72,7 @@ def write_rows(
     tasks, summary = _Tasks(_recorded_prompts(facts)), Summary(facts, scan)
     with open_writer(into) as writer:
         count = write_groups(writer, _watched(rows, (tasks.add, summary.add)))
-        writer.add_key_value_metadata(_footer(facts, tasks, summary))
+        write_footer(writer, _footer(facts, tasks), summary.facts())
     return ParquetReport(into, count, tuple(errors), into.stat().st_size)
 
 
@@ -185,7 +185,13 @@ def _recorded_prompts(facts: RunFacts) -> dict[str, str]:
     }
 
 
-def _footer(facts: RunFacts, tasks: _Tasks, summary: Summary) -> dict[str, str]:
+def write_footer(writer: pq.ParquetWriter, told: Mapping[str, str], summary: Mapping[str, Any]) -> None:
+    """Write what a file tells of itself, in one order: the same rows are the same file, however it was made."""
+    footer = {**told, SUMMARY_KEY: json.dumps(summary, sort_keys=True)}
+    writer.add_key_value_metadata(dict(sorted(footer.items())))
+
+
+def _footer(facts: RunFacts, tasks: _Tasks) -> dict[str, str]:
     agent, model = facts.manifest.get("agent"), facts.manifest.get("model")
     return {
         **({"agent": agent} if isinstance(agent, str) else {}),
@@ -193,5 +199,4 @@ def _footer(facts: RunFacts, tasks: _Tasks, summary: Summary) -> dict[str, str]:
         "tasks": json.dumps(tasks.listed()),
         "agentcap_version": __version__,
         "run_id": facts.run.id,
-        SUMMARY_KEY: json.dumps(summary.facts()),
     }

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from pytest_agentcap.conversation.files import open_captures
 from pytest_agentcap.conversation.records import CallRecord, SessionKey
 from pytest_agentcap.conversation.sources import last_sessions, session_keys
-from pytest_agentcap.publish.parquet import ParquetReport, open_writer, write_groups
+from pytest_agentcap.publish.parquet import ParquetReport, open_writer, write_footer, write_groups
 from pytest_agentcap.publish.redact import redact_text
 from pytest_agentcap.publish.rows import RunFacts
 from pytest_agentcap.publish.scan import Document
 from pytest_agentcap.publish.schema import BODIES, NAMES, fit
-from pytest_agentcap.publish.summary import COUNTED, SUMMARY_KEY, Summary, summary_of
+from pytest_agentcap.publish.summary import COUNTED, Summary, summary_of
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.masking import Mask
 
@@ -33,8 +33,7 @@ _ARROW_SCHEMA = b"ARROW:schema"
 def parquet_documents(path: Path) -> Iterator[Document]:
     """Yield the texts of a captures parquet: both bodies of each row, its other columns, and the footer."""
     with pq.ParquetFile(path) as file:
-        footer = {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in _footer(file).items()}
-        yield Document(path.name, None, json.dumps(footer).encode())
+        yield Document(path.name, None, json.dumps(_footer(file)).encode())
         for batch in file.iter_batches(batch_size=_BATCH_ROWS):
             for row in batch.to_pylist():
                 yield from _row_documents(path.name, row)
@@ -78,9 +77,8 @@ def copy_parquet(
         write_groups(writer, _copies(file, wanted, redact, summary))
         facts = summary.facts()
         counted = {name: facts[name] for name in COUNTED}
-        told = {key: redact.apply(value)[0] for key, value in _footer(file).items()}
-        told[SUMMARY_KEY.encode()] = json.dumps({**summary_of(file.metadata), **counted}).encode()
-        writer.add_key_value_metadata(told)
+        told = {key: redact.apply(value.encode())[0].decode() for key, value in _footer(file).items()}
+        write_footer(writer, told, {**summary_of(file.metadata), **counted})
         return tuple(name for name in file.schema_arrow.names if name not in NAMES)
 
 
@@ -122,5 +120,6 @@ def _copied(row: Mapping[str, Any], redact: Mask) -> dict[str, Any]:
     return values
 
 
-def _footer(file: pq.ParquetFile) -> dict[bytes, bytes]:
-    return {key: value for key, value in (file.metadata.metadata or {}).items() if key != _ARROW_SCHEMA}
+def _footer(file: pq.ParquetFile) -> dict[str, str]:
+    footer = {key: value for key, value in (file.metadata.metadata or {}).items() if key != _ARROW_SCHEMA}
+    return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in footer.items()}

@@ -59,6 +59,13 @@ def test_the_highest_attempt_of_a_parquet_is_kept(make_run):
     assert told["calls"] == 1
 
 
+def test_the_parquet_of_a_run_is_the_same_file_again(make_run):
+    run = make_run("pi-local-20260101-000000")
+    write_parquet(run)
+    assert main(["export", str(run.parquet), "-o", "out"]) == 0
+    assert Path("out/captures.parquet").read_bytes() == run.parquet.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
