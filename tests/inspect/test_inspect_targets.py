@@ -17,7 +17,7 @@ from pytest_agentcap.runs.listing import TargetError
 def test_without_a_target_the_workspace_is_shown(run, monkeypatch, tmp_path):
     level = resolve(None)
     assert isinstance(level, RunLevel)
-    assert [line.split() for line in level.lines()] == [[run.id, "pi", "m", "0/0*", "4"]]
+    assert [line.split() for line in level.lines()] == [[run.id, "pi", "m", "1/2", "4"]]
     assert "provider  local" in level.preview(0, ())
     monkeypatch.chdir("/")
     monkeypatch.setenv("AGENTCAP_WORKSPACE", str(tmp_path))

@@ -12,6 +12,7 @@ import multiprocessing.forkserver
 import multiprocessing.popen_forkserver
 import multiprocessing.resource_tracker
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,10 @@ def _run(
     os.environ.update(environment)
     tempfile.tempdir = None
     # As after `python -m`; what only the tests import must not be found.
-    sys.path[:] = [str(folder), *(path for path in sys.path if not path.startswith(_TESTS))]
+    own = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = [str(folder), *own, *(path for path in sys.path if not path.startswith(_TESTS))]
+    for custom in (Path(path, "sitecustomize.py") for path in own):
+        if custom.exists():
+            runpy.run_path(str(custom))
     sys.argv = [main.__module__, *words]
     sys.exit(main(words))
