@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from pytest_agentcap.agents.documents import convert
 from pytest_agentcap.agents.headless_schema import HeadlessSchema
 from pytest_agentcap.agents.jsonpath import is_path
 from pytest_agentcap.agents.spec import AgentError, AgentSpec, CommandLines, SessionSource
@@ -36,7 +37,7 @@ def read_headless(path: Path) -> AgentSpec:
     """
     try:
         data = path.read_bytes()
-        schema = msgspec.json.decode(data, type=HeadlessSchema, strict=True)
+        schema = convert(msgspec.json.decode(data), HeadlessSchema)
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise AgentError(f"{path}: {error}") from error
     for problem in _problems(schema):
@@ -100,8 +101,10 @@ def _problems(schema: HeadlessSchema) -> list[str]:
     for key, path in _paths(schema):
         if not is_path(path):
             found.append(f"{key}: {path!r} is no path: $.name, $.name[0], $.name[*] or 'literal'")
-    words = [*schema.command, *schema.auto_approve, schema.output.value]
-    found += [f"unknown placeholder {{{{{name}}}}}" for word in words for name in unknown_placeholders(word)]
+    words = [("command", word) for word in schema.command] + [("autoApprove", word) for word in schema.auto_approve]
+    for key, word in [*words, ("output.value", schema.output.value)]:
+        found += [f"{key}: unknown placeholder {{{{{name}}}}}" for name in unknown_placeholders(word)]
+        found += [f"{key}: {word!r} holds a NUL character"] if "\0" in word else []
     return found
 
 

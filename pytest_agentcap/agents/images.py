@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pytest_agentcap.agents.spec import IMAGE, AgentSpec, ImageWay
-from pytest_agentcap.agents.templates import Variables
+from pytest_agentcap.agents.spec import AgentSpec, ImageWay
+from pytest_agentcap.agents.templates import IMAGE, Variables
 from pytest_agentcap.corpus.images import TaskImage
 
 FOLDER = ".agentcap-images"

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from pytest_agentcap.agents.documents import convert
 from pytest_agentcap.agents.spec import AgentError, AgentSpec, McpWay
 
 
@@ -31,7 +32,7 @@ def read_servers(path: Path) -> dict[str, Server]:
     Raises AgentError naming the file and the key.
     """
     try:
-        servers = msgspec.json.decode(path.read_bytes(), type=_File, strict=True).mcp_servers
+        servers = convert(msgspec.json.decode(path.read_bytes()), _File).mcp_servers
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise AgentError(f"{path}: {error}") from error
     if not servers:

@@ -8,13 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from pytest_agentcap.agents.documents import convert
 from pytest_agentcap.agents.headless_schema import HeadlessSchema
-from pytest_agentcap.agents.templates import unknown_placeholders
+from pytest_agentcap.agents.spec_problems import problems_of
 
 # What is made by us and not read from an agent.toml.
 MADE = frozenset({"folder", "headless", "speaks_rpc", "on_host_only", "servers"})
-# Only in `images`, and filled in for each of a task's images.
-IMAGE = "{{image}}"
 
 
 class AgentError(ValueError):
@@ -182,71 +181,12 @@ def read_agent(path: Path) -> AgentSpec:
     Raises AgentError naming the file and the key.
     """
     try:
-        data = path.read_bytes()
-        spec = msgspec.toml.decode(data, type=AgentSpec, strict=True)
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        document = tomllib.loads(path.read_text("utf-8"))
+        for key in sorted(MADE & set(document)):
+            raise AgentError(f"{path}: Object contains unknown field `{key}`")
+        spec = msgspec.structs.replace(convert(document, AgentSpec), folder=path.parent)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise AgentError(f"{path}: {error}") from error
-    for key in sorted(MADE & set(tomllib.loads(data.decode()))):
-        raise AgentError(f"{path}: Object contains unknown field `{key}`")
-    spec = msgspec.structs.replace(spec, folder=path.parent)
-    for problem in _problems(spec):
+    for problem in problems_of(spec):
         raise AgentError(f"{path}: {problem}")
     return spec
-
-
-def _problems(spec: AgentSpec) -> list[str]:
-    found = []
-    if bool(spec.command.next) == (spec.session.id == "none"):
-        found.append('command.next: empty exactly when session.id = "none"')
-    for key, words in (("first", spec.command.first), ("next", spec.command.next)):
-        if not words and key == "first":
-            found.append("command.first: empty")
-        found += [f"command.{key}: {problem}" for problem in _prompt_problems(spec.command.prompt, words)]
-    if (spec.session.id == "output") != bool(spec.session.json or spec.session.pattern):
-        found.append('session: json or pattern is needed when id = "output", and only then')
-    if (spec.session.id == "file") != bool(spec.session.path):
-        found.append('session.path: needed when id = "file", and only then')
-    found += _file_problems(spec.folder, "files", spec.files)
-    texts = [*spec.command.first, *spec.command.next, *spec.environment.values(), *(f.path for f in spec.every_file)]
-    texts += [*spec.trace.paths, *spec.trace.export]
-    texts += [text for text in (spec.session.path, spec.reply.file, spec.skills) if text]
-    texts += [spec.mcp.path, *spec.mcp.arguments] if spec.mcp else []
-    if spec.images:
-        ways = [*spec.images.arguments, spec.images.prompt or ""]
-        if not any(IMAGE in way for way in ways):
-            found.append(f"images: {IMAGE} belongs in arguments or in prompt")
-        texts += [way.replace(IMAGE, "") for way in ways]
-        found += _file_problems(spec.folder, "images.files", spec.images.files)
-    templates = [spec.folder / file.template for file in spec.every_file if file.template]
-    texts += [template.read_text("utf-8") for template in templates if template.is_file()]
-    found += [f"unknown placeholder {{{{{name}}}}}" for text in texts for name in unknown_placeholders(text)]
-    return found
-
-
-def _file_problems(folder: Path, key: str, files: tuple[AgentFile, ...]) -> list[str]:
-    found = []
-    for number, file in enumerate(files):
-        if bool(file.template) == bool(file.program):
-            found.append(f"{key}[{number}]: give either template or program")
-        if file.template and not (folder / file.template).is_file():
-            found.append(f"{key}[{number}].template: there is no {file.template} beside agent.toml")
-    return found
-
-
-def _prompt_problems(travels: str, words: tuple[str, ...]) -> list[str]:
-    """An argument that begins with a dash is an option to the agent, unless it is the value of one or behind `--`."""
-    found = []
-    for placeholder, kind in (("{{prompt}}", "argument"), ("{{prompt_file}}", "file")):
-        places = [number for number, word in enumerate(words) if placeholder in word]
-        if words and (travels == kind) != bool(places):
-            found.append(f'{placeholder} belongs in it exactly when command.prompt = "{kind}"')
-        if kind == "argument" and not all(
-            number and _takes_a_value(words[number - 1 : number + 1]) for number in places
-        ):
-            found.append(f"{placeholder} must stand behind -- or behind an option, which takes it as its value")
-    return found
-
-
-def _takes_a_value(words: tuple[str, ...]) -> bool:
-    before, word = words
-    return before.startswith("-") or (word.startswith("-") and "=" in word.partition("{{prompt}}")[0])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
+# Only in `images`, and filled in for each of a task's images.
+IMAGE = "{{image}}"
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 

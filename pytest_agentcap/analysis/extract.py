@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from pytest_agentcap.agents import steps as told
+from pytest_agentcap.agents.documents import convert
 from pytest_agentcap.agents.headless_output import read_output
 from pytest_agentcap.agents.headless_schema import HeadlessSchema
 from pytest_agentcap.agents.jsonpath import as_text, matches, select
@@ -22,7 +23,7 @@ from pytest_agentcap.formats.trajectory import has_failed
 def read_schema(path: Path) -> HeadlessSchema:
     """Read a headless adapter schema; raises ValueError naming the file and the key."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=HeadlessSchema, strict=True)
+        return convert(msgspec.json.decode(path.read_bytes()), HeadlessSchema)
     except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise ValueError(f"{path}: not a headless adapter schema: {error}") from error
 

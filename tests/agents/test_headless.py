@@ -154,7 +154,8 @@ def test_in_a_container_a_schema_needs_a_containerfile_beside_it(project):
         ({"outputEvents": [{**EVENTS[0], "emitAs": "x"}]}, "Invalid enum value 'x' - at `$.outputEvents[0].emitAs`"),
         ({"result": {**SCHEMA["result"], "matchPath": "type"}}, "result.matchPath: 'type' is no path"),
         ({"timeout": 0}, "timeout: 0 is not a number of milliseconds above 0"),
-        ({"autoApprove": ["{{nothing}}"]}, "unknown placeholder {{nothing}}"),
+        ({"autoApprove": ["{{nothing}}"]}, "autoApprove: unknown placeholder {{nothing}}"),
+        ({"command": ["a\0"]}, "command: 'a\\x00' holds a NUL character"),
     ],
 )
 def test_an_error_names_file_and_key(tmp_path, changes, said):

@@ -122,7 +122,11 @@ def test_an_agent_that_cannot_take_servers_is_a_usage_error(project):
         ({"mcpServers": {"a": {"command": "x", "url": "http://y"}}}, "mcpServers.a: give either command or url"),
         (
             {"mcpServers": {"a": {"command": "x", "disabled": True}}},
-            "unknown field `disabled` - at `$.mcpServers[...]`",
+            "unknown field `disabled` - at `$.mcpServers.a`",
+        ),
+        (
+            {"mcpServers": {"a": {"command": "x"}, "b": {"command": "x", "env": {"C": "1", "D": 2}}}},
+            "Expected `str`, got `int` - at `$.mcpServers.b.env.D`",
         ),
     ],
 )

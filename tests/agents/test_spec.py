@@ -62,11 +62,78 @@ def test_what_does_not_fit_together_is_named_by_file_and_key(
     assert str(caught.value) == f"{path}: {problem}"
 
 
+PLAIN = 'command = { first = ["a"], next = ["a"], prompt = "stdin" }\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("colour = 1", "Object contains unknown field `colour`"),
+        ('folder = "/"', "Object contains unknown field `folder`"),
+        ("skills = 1", "Expected `str | null`, got `int` - at `$.skills`"),
+        ('environment = { A = "1", B = 2 }', "Expected `str`, got `int` - at `$.environment.B`"),
+        ('[environment]\n"A=B" = "1"', "environment: 'A=B' is no name of a variable"),
+        ('[environment]\nA = "{{nothing}}"', "environment.A: unknown placeholder {{nothing}}"),
+        ('[environment]\nA = "\\u0000"', "environment.A: '\\x00' holds a NUL character"),
+        (
+            '[[files]]\nprogram = "loop.py"\npath = "/etc/loop.py"',
+            "files[0].path: '/etc/loop.py' does not begin with {{home}}/ or {{workspace}}/, or leads out of it",
+        ),
+        (
+            '[[files]]\ntemplate = "../outside"\npath = "{{home}}/x"',
+            "files[0].template: there is no ../outside beside agent.toml",
+        ),
+        ('[[files]]\ntemplate = "bytes"\npath = "{{home}}/x"', "files[0].template: bytes is no text in UTF-8"),
+        ('[[files]]\ntemplate = "own"\npath = "{{home}}/x"', "own: unknown placeholder {{user}}"),
+        (
+            'skills = "{{home}}/../skills"',
+            "skills: '{{home}}/../skills' does not begin with {{home}}/ or {{workspace}}/, or leads out of it",
+        ),
+        ("[trace", "Expected ']' at the end of a table declaration (at end of document)"),
+    ],
+)
+def test_what_cannot_be_meant_is_named_by_file_and_key(tmp_path: Path, text: str, problem: str) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (tmp_path / "outside").touch()
+    (folder / "bytes").write_bytes(b"\xff")
+    (folder / "own").write_text("{{user}}")
+    path = folder / "agent.toml"
+    path.write_text(f'{HEAD}{PLAIN}session = {{ id = "chosen" }}\n{text}')
+    with pytest.raises(AgentError) as caught:
+        read_agent(path)
+    assert str(caught.value) == f"{path}: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        ("(", "session.pattern: '(' is no regular expression: missing ), unterminated subpattern at position 0"),
+        ("id: .*", "session.pattern: 'id: .*' has no group, which is to be the id"),
+    ],
+)
+def test_a_pattern_of_a_session_has_a_group(tmp_path: Path, pattern: str, problem: str) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(f'{HEAD}{PLAIN}session = {{ id = "output", pattern = "{pattern}" }}\n')
+    with pytest.raises(AgentError) as caught:
+        read_agent(path)
+    assert str(caught.value) == f"{path}: {problem}"
+
+
+@pytest.mark.parametrize("key", ["name", "version", "executable"])
+def test_a_definition_names_itself_and_its_program(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "agent.toml"
+    head = "\n".join(f'{key} = ""' if line.startswith(f"{key} =") else line for line in HEAD.splitlines())
+    path.write_text(f'{head}\n{PLAIN}session = {{ id = "chosen" }}\n')
+    with pytest.raises(AgentError, match=f"{key}: '' is no line of text"):
+        read_agent(path)
+
+
 @pytest.mark.parametrize(
     ("images", "problem"),
     [
         ('arguments = ["--image"]', "images: {{image}} belongs in arguments or in prompt"),
-        ('prompt = "@{{image}} {{picture}}"', "unknown placeholder {{picture}}"),
+        ('prompt = "@{{image}} {{picture}}"', "images.prompt: unknown placeholder {{picture}}"),
         (
             'prompt = "@{{image}}"\nfiles = [{ path = "{{home}}/x", template = "none" }]',
             "images.files[0].template: there is no none beside agent.toml",
