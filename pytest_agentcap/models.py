@@ -49,7 +49,9 @@ def read_models(path: Path) -> tuple[ModelTarget, ...]:
     try:
         data = path.read_bytes()
         targets = _of_gym(data) if path.suffix == ".json" else _of_toml(data)
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        raise ModelsError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise ModelsError(f"{path}: {error}") from error
     if not targets:
         raise ModelsError(f"{path}: models: empty")

@@ -87,7 +87,11 @@ def test_podman_and_agents_that_are_not_installed_are_named(project):
     refused(project, project.pytest("--agent", "loop"), "ERROR: agentcap: *podman*install*")
     project.write("agents/own/agent.toml", OWN_AGENT)
     result = project.pytest("--agent", "own", "--sandbox", "host")
-    refused(project, result, "ERROR: agentcap: no-such-program is not on PATH; install it or use --sandbox podman")
+    refused(
+        project,
+        result,
+        "ERROR: agentcap: no-such-program is not on PATH: install it, or use --sandbox podman if it has an image",
+    )
 
 
 def test_a_workspace_that_cannot_be_written_is_named(project, monkeypatch):

@@ -93,15 +93,19 @@ def chosen_agent(name: str, settings: Settings, rootdir: Path) -> AgentSpec:
     return agent
 
 
-def find_agents(rootdir: Path) -> list[AgentSpec]:
-    """Read every agent that `find_agent` can find by name, in the order of their names.
-
-    Raises AgentError naming the file that is wrong.
-    """
+def find_agents(rootdir: Path) -> tuple[list[AgentSpec], list[AgentError]]:
+    """Read every agent that `find_agent` can find by name, in the order of their names; tell which cannot be read."""
     found: dict[str, Path] = {}
     for path in _definitions(rootdir):
         found.setdefault(path.parent.name, path)
-    return [read_agent(found[name]) for name in sorted(found)]
+    agents: list[AgentSpec] = []
+    broken: list[AgentError] = []
+    for name in sorted(found):
+        try:
+            agents.append(read_agent(found[name]))
+        except AgentError as error:
+            broken.append(error)
+    return agents, broken
 
 
 def _definitions(rootdir: Path) -> Iterator[Path]:

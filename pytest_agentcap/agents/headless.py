@@ -38,7 +38,9 @@ def read_headless(path: Path) -> AgentSpec:
     try:
         data = path.read_bytes()
         schema = convert(msgspec.json.decode(data), HeadlessSchema)
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        raise AgentError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise AgentError(f"{path}: {error}") from error
     for problem in _problems(schema):
         raise AgentError(f"{path}: {problem}")

@@ -188,7 +188,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _chosen(names: Sequence[str]) -> list[AgentSpec]:
     if names:
         return [find_agent(name, Path.cwd()) for name in names]
-    return [agent for agent in find_agents(Path.cwd()) if agent.install.npm or agent.install.pip]
+    agents, broken = find_agents(Path.cwd())
+    for error in broken:
+        raise error
+    return [agent for agent in agents if agent.install.npm or agent.install.pip]
 
 
 if __name__ == "__main__":

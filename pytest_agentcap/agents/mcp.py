@@ -33,7 +33,9 @@ def read_servers(path: Path) -> dict[str, Server]:
     """
     try:
         servers = convert(msgspec.json.decode(path.read_bytes()), _File).mcp_servers
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        raise AgentError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise AgentError(f"{path}: {error}") from error
     if not servers:
         raise AgentError(f"{path}: mcpServers: empty")

@@ -185,7 +185,9 @@ def read_agent(path: Path) -> AgentSpec:
         for key in sorted(MADE & set(document)):
             raise AgentError(f"{path}: Object contains unknown field `{key}`")
         spec = msgspec.structs.replace(convert(document, AgentSpec), folder=path.parent)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except OSError as error:
+        raise AgentError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise AgentError(f"{path}: {error}") from error
     for problem in problems_of(spec):
         raise AgentError(f"{path}: {problem}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_agentcap.commands import check
 from pytest_agentcap.commands.base import Commands
-from pytest_agentcap.commands.output import write_json, write_table
+from pytest_agentcap.commands.output import complain, write_json, write_table
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec
@@ -26,15 +26,17 @@ def add(commands: Commands) -> None:
 def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.agents.find import find_agents
 
-    agents = find_agents(Path.cwd())
+    agents, broken = find_agents(Path.cwd())
+    for error in broken:
+        complain(str(error))
     images = _images(agents)
     rows = [_row(agent, images) for agent in agents]
     if args.json:
         write_json(rows)
-        return 0
-    header = ["NAME", "VERSION", "API", "INSTALLED", "IMAGE", "DESCRIPTION"]
-    write_table(header, [_cells(row) for row in rows])
-    return 0
+    else:
+        header = ["NAME", "VERSION", "API", "INSTALLED", "IMAGE", "DESCRIPTION"]
+        write_table(header, [_cells(row) for row in rows])
+    return 1 if broken else 0
 
 
 def _images(agents: Sequence[AgentSpec]) -> Mapping[str, str]:

@@ -85,7 +85,9 @@ def _folders() -> dict[str, Path]:
     from pytest_agentcap.agents.find import find_agents
     from pytest_agentcap.sandbox.images import CONTAINERFILE
 
-    agents = find_agents(Path.cwd())
+    agents, broken = find_agents(Path.cwd())
+    for error in broken:
+        complain(str(error))
     return {agent.name: agent.folder for agent in agents if (agent.folder / CONTAINERFILE).is_file()}
 
 

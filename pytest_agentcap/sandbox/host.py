@@ -50,7 +50,9 @@ class HostSandbox:
 
     def prepare(self, progress: Callable[[str], None]) -> None:
         if self._executable is not None and shutil.which(self._executable) is None:
-            raise SandboxError(f"{self._executable} is not on PATH; install it or use --sandbox podman")
+            raise SandboxError(
+                f"{self._executable} is not on PATH: install it, or use --sandbox podman if it has an image"
+            )
 
     def start(self, name: str, doorway: Doorway, options: SandboxOptions) -> HostSession:
         self.prepare(lambda _line: None)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pytest_agentcap.sandbox.base import SandboxError
 from pytest_agentcap.sandbox.images import BASE, HASH_LABEL, base_folder, content_hash, image_name
-from pytest_agentcap.sandbox.reaper import run_podman
+from pytest_agentcap.sandbox.podman_command import run_podman
 
 State = Literal["current", "outdated", "absent", "task"]
 

@@ -23,6 +23,7 @@ from pytest_agentcap.sandbox.base import SandboxError
 from pytest_agentcap.sandbox.files import locked
 from pytest_agentcap.sandbox.reaper import OwnerState, end_processes, state_root
 from pytest_agentcap.sandbox.service import connect, explained, last_line
+from pytest_agentcap.sandbox.working_containers import remove_working_containers
 from pytest_agentcap.shipped import packaged
 
 CONTAINERFILE = "Containerfile"
@@ -30,6 +31,8 @@ BASE = "base"
 HASH_LABEL = "agentcap.containerfile-hash"
 
 _BUILD_VARIABLE = "AGENTCAP_BUILD"
+_CONTEXT = "context"
+_CERTIFICATES = "certificates"
 _STEP = re.compile(r"STEP \d+/\d+: ")
 _TAIL_LINES = 12
 _FAIL_TAKES_S = 20.0
@@ -130,28 +133,31 @@ def _build(
     progress: Callable[[str], None],
     timeout_s: float | None,
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="build-", dir=state.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix="build-", dir=state.folder) as place:
+        folder = Path(place)
         for relative, path in context.items():
-            target = Path(folder, relative)
+            target = folder / _CONTEXT / relative
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
-        environment = {**os.environ, **state.environment(), _BUILD_VARIABLE: folder}
+        (folder / _CERTIFICATES).mkdir()
+        if (bundle := _ca_bundle()) is not None:
+            shutil.copy(bundle, folder / _CERTIFICATES / "ca.crt")
+        environment = {**os.environ, **state.environment(), _BUILD_VARIABLE: place}
         _run_build(image, _build_command(image, content, folder), environment, progress, timeout_s)
 
 
-def _build_command(image: str, content: str, context: str) -> list[str]:
+def _build_command(image: str, content: str, folder: Path) -> list[str]:
     # The command line and not podman-py: its `images.build` mounts no volumes, which the CA bundle needs.
     command = ["podman", "build", "--pull=missing", "--tag", image, "--label", f"{HASH_LABEL}={content}"]
-    if (bundle := _ca_bundle()) is not None:
-        command += ["--volume", f"{bundle}:/run/build-ca/ca.crt:ro"]
-    return [*command, "--file", f"{context}/{CONTAINERFILE}", context]
+    if sys.platform == "linux":
+        # Elsewhere builds run in a virtual machine, which does not see the host's files. The mount is also how the
+        # containers of a build that was killed are known.
+        command += ["--volume", f"{folder / _CERTIFICATES}:/run/build-ca:ro,z"]
+    return [*command, "--file", str(folder / _CONTEXT / CONTAINERFILE), str(folder / _CONTEXT)]
 
 
 def _ca_bundle() -> Path | None:
     """Return the host's certificates for downloads during the build: a private authority is known only there."""
-    if sys.platform != "linux":
-        # Builds run in a virtual machine, which does not see the host's files.
-        return None
     named = (os.environ.get("SSL_CERT_FILE"), os.environ.get("NODE_EXTRA_CA_CERTS"))
     candidates = [Path(name) for name in (*named, "/etc/ssl/certs/ca-certificates.crt") if name]
     return next((path.resolve() for path in candidates if path.is_file()), None)
@@ -184,6 +190,7 @@ def _run_build(
     def end() -> None:
         _end_build(process)
         end_processes(_BUILD_VARIABLE, environment[_BUILD_VARIABLE])
+        remove_working_containers(Path(environment[_BUILD_VARIABLE]))
 
     def expire() -> None:
         expired.set()
@@ -200,8 +207,11 @@ def _run_build(
                 progress(tail[-1])
                 step = tail[-1] if _STEP.search(line) else step
             process.wait()
-        except BaseException:
-            end()
+        except BaseException as error:
+            try:
+                end()
+            except SandboxError as trouble:
+                error.add_note(f"ending the build failed as well: {trouble}")
             raise
         finally:
             clock.cancel()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from pytest_agentcap.sandbox.base import SandboxError
-from pytest_agentcap.sandbox.reaper import run_podman
+from pytest_agentcap.sandbox.podman_command import run_podman
 
 _START_TAKES_S = 600.0
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterable
@@ -21,6 +20,8 @@ import psutil
 
 from pytest_agentcap.sandbox.base import SandboxError
 from pytest_agentcap.sandbox.files import locked, remove_tree
+from pytest_agentcap.sandbox.podman_command import run_podman
+from pytest_agentcap.sandbox.working_containers import remove_working_containers
 
 OWNER_VARIABLE = "AGENTCAP_OWNER"
 SESSION_VARIABLE = "AGENTCAP_SESSION"
@@ -180,27 +181,15 @@ def end_processes(name: str, value: str, grace_s: float = 2.0) -> int:
 
 
 def _reap_owner(state: OwnerState) -> str:
-    containers = remove_containers(state.id) if (state.folder / _USES_PODMAN).exists() else 0
+    uses_podman = (state.folder / _USES_PODMAN).exists()
+    containers = remove_containers(state.id) if uses_podman else 0
     processes = end_processes(OWNER_VARIABLE, state.id)
+    if uses_podman:
+        containers += remove_working_containers(state.folder)
     remove_tree(state.folder)
     return (
         f"removed what process {state.id.partition('-')[0]} left behind: {containers} containers, {processes} processes"
     )
-
-
-def run_podman(*arguments: str, timeout_s: float = 120.0) -> str:
-    """Run podman's command line and return what it printed. Raises SandboxError with what it complained of."""
-    try:
-        done = subprocess.run(
-            ["podman", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout_s
-        )
-    except FileNotFoundError as error:
-        raise SandboxError("podman is not installed: install it or use --sandbox host") from error
-    except subprocess.TimeoutExpired as error:
-        raise SandboxError(f"podman {arguments[0]} takes longer than {timeout_s:.0f} s") from error
-    if done.returncode != 0:
-        raise SandboxError(f"podman {arguments[0]} failed: {' '.join(done.stderr.split())}")
-    return done.stdout
 
 
 def _marked(name: str, value: str) -> set[psutil.Process]:

@@ -40,6 +40,17 @@ def test_agents_are_listed_with_what_is_known_of_them(project, monkeypatch, caps
     }
 
 
+def test_an_agent_that_cannot_be_read_is_named_beside_the_others(project, monkeypatch, capsys):
+    project.write("agents/tiny/agent.toml", TINY.replace('"7"', "7"))
+    monkeypatch.chdir(project.path)
+    assert main(["agents"]) == 1
+    said = capsys.readouterr()
+    assert said.err.endswith("agents/tiny/agent.toml: Expected `str`, got `int` - at `$.version`\n")
+    names = [line.split()[0] for line in said.out.splitlines()]
+    assert "loop" in names
+    assert "tiny" not in names
+
+
 def test_without_podman_nothing_is_said_of_images(project, monkeypatch, capsys):
     monkeypatch.chdir(project.path)
     monkeypatch.setenv("PATH", str(project.path))

@@ -104,7 +104,10 @@ def test_an_agent_that_is_not_installed_ends_at_the_sandbox(project, check):
     write_agent(project, "absent", ('executable = "python3"', 'executable = "no-such-program"'))
     status, findings, kept = check("absent")
     assert (status, list(findings), kept) == (1, ["sandbox"], [])
-    assert findings["sandbox"]["said"] == "no-such-program is not on PATH; install it or use --sandbox podman"
+    assert (
+        findings["sandbox"]["said"]
+        == "no-such-program is not on PATH: install it, or use --sandbox podman if it has an image"
+    )
 
 
 def test_an_unknown_agent_is_no_check(project, monkeypatch, capsys):

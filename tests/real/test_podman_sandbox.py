@@ -35,6 +35,7 @@ from pytest_agentcap.sandbox.reaper import (
     remove_containers,
 )
 from pytest_agentcap.sandbox.service import PodmanService
+from pytest_agentcap.sandbox.working_containers import remove_working_containers, working_containers
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
 
@@ -469,7 +470,9 @@ def test_a_build_that_fails_names_its_step(service: PodmanService, state: OwnerS
     assert "\n" not in str(caught.value)
 
 
-def test_an_interrupted_build_leaves_no_process(service: PodmanService, state: OwnerState, tmp_path: Path) -> None:
+def test_an_interrupted_build_leaves_no_process_and_no_working_container(
+    service: PodmanService, state: OwnerState, tmp_path: Path
+) -> None:
     token = secrets.token_hex(4)
     (tmp_path / "Containerfile").write_text(f"FROM localhost/agentcap-loop:latest\nRUN echo {token}; sleep 600\n")
 
@@ -481,6 +484,30 @@ def test_an_interrupted_build_leaves_no_process(service: PodmanService, state: O
         ensure_image("test-interrupted", tmp_path, {}, service.uri, state, progress)
     assert not [command for command in command_lines() if any(token in argument for argument in command)]
     assert list(state.folder.glob("build-*")) == []
+    assert working_containers(state.folder) == []
+
+
+def test_a_killed_build_leaves_working_containers_that_are_known_by_its_owner(
+    service: PodmanService, state: OwnerState, tmp_path: Path
+) -> None:
+    token = secrets.token_hex(4)
+    (tmp_path / "Containerfile").write_text(f"FROM localhost/agentcap-loop:latest\nRUN echo {token}; sleep 600\n")
+
+    def progress(line: str) -> None:
+        if line == token:
+            builds = [
+                process
+                for process in psutil.process_iter(["cmdline"])
+                if "build" in (words := process.info["cmdline"] or []) and str(state.folder) in words[-1]
+            ]
+            # podman first, so that it does not see the step end.
+            for process in [*builds, *(child for build in builds for child in build.children(recursive=True))]:
+                process.kill()
+
+    with pytest.raises(SandboxError, match="cannot be built"):
+        ensure_image("test-killed", tmp_path, {}, service.uri, state, progress)
+    assert len(working_containers(state.folder)) == remove_working_containers(state.folder) > 0
+    assert working_containers(state.folder) == []
 
 
 CONTROLLER = """
@@ -490,6 +517,7 @@ CONTROLLER = """
     from pytest_agentcap.sandbox.podman import PodmanSandbox
     from pytest_agentcap.sandbox.reaper import Owner
     from pytest_agentcap.sandbox.service import PodmanService
+from pytest_agentcap.sandbox.working_containers import remove_working_containers, working_containers
 
     class Door:
         def listen(self, sock):

@@ -213,7 +213,9 @@ def test_a_program_that_is_not_there_is_named(session: HostSession, tmp_path: Pa
 
 
 def test_an_absent_executable_is_named_with_what_to_do(state: OwnerState) -> None:
-    with pytest.raises(SandboxError, match="no-such-agent is not on PATH; install it or use --sandbox podman"):
+    with pytest.raises(
+        SandboxError, match="no-such-agent is not on PATH: install it, or use --sandbox podman if it has an image"
+    ):
         HostSandbox("no-such-agent", state).prepare(lambda line: None)
 
 
