@@ -200,7 +200,6 @@ def test_every_key_and_placeholder_of_an_agent_is_described():
     import msgspec
 
     from pytest_agentcap.agents.spec import (
-        IMAGE,
         MADE,
         AgentFile,
         AgentSpec,
@@ -213,7 +212,7 @@ def test_every_key_and_placeholder_of_an_agent_is_described():
         SessionSource,
         Trace,
     )
-    from pytest_agentcap.agents.templates import Variables
+    from pytest_agentcap.agents.templates import IMAGE, Variables
 
     tables = {"command": CommandLines, "session": SessionSource, "reply": ReplySource}
     tables |= {"trace": Trace, "install": Install, "mcp": McpWay, "mcp.shape": McpShape, "images": ImageWay}
