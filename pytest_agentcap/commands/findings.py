@@ -14,6 +14,7 @@ from pytest_agentcap.upstream.script import FINISHED
 
 # The first stands in the corpus's first prompt and nowhere else; the second is what its first command prints.
 WORD, PRODUCT = b"kingfisher", b"42037"
+_NAMED = 3
 _SHOWN = 60
 _ONE_TURN = "the definition has no command for it"
 
@@ -91,7 +92,9 @@ def _trace(agent: AgentSpec, run: RunDirectory, session: str, result: dict[str, 
         return Finding("trace kept", None, "the definition names none")
     kept = sorted(path.name for path in run.trace(session).rglob("*") if path.is_file())
     lost = [note for note in result["notes"] if note.startswith("no trace")]
-    return Finding("trace kept", bool(kept), ", ".join(kept or lost) or "nothing is where the definition says")
+    more = f" and {len(kept) - _NAMED} more" if len(kept) > _NAMED else ""
+    said = ", ".join(kept[:_NAMED] or lost) + more
+    return Finding("trace kept", bool(kept), said or "nothing is where the definition says")
 
 
 def _reply(result: dict[str, Any]) -> Finding:
