@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from pytest_agentcap.agents.commands import agent_files, variables_of
 from pytest_agentcap.agents.images import for_images, image_paths
-from pytest_agentcap.agents.skills import link_skills
+from pytest_agentcap.agents.skills import provide_skills
 from pytest_agentcap.corpus.repotask import RepoTask
 from pytest_agentcap.plan import SessionPlan
 from pytest_agentcap.sandbox.base import SandboxError, SandboxSession
@@ -34,7 +34,8 @@ def provide(plan: SessionPlan, box: SandboxSession, lease: str, scratch: Path) -
     if plan.options.skills and plan.agent.skills:
         discovery = variables_of(plan.model, box, lease).render(plan.agent.skills)
         own = source is not None and (source / "AGENTS.md").exists()
-        added |= link_skills(box, plan.options.skills, discovery, own)
+        copied = plan.agent.skills_copied
+        added |= provide_skills(box, plan.options.skills, discovery, copied=copied, own_instructions=own)
     _put_images(plan, box)
     agent = for_images(plan.agent) if plan.task.images else plan.agent
     for path, data in agent_files(agent, plan.model, box, lease):

@@ -15,18 +15,25 @@ def skill_names(folder: Path) -> list[str]:
     return sorted(path.parent.name for path in folder.glob("skills/*/SKILL.md"))
 
 
-def link_skills(box: SandboxSession, folder: Path, discovery: str, own_instructions: bool) -> dict[str, bytes]:
+def provide_skills(
+    box: SandboxSession, folder: Path, discovery: str, *, copied: bool, own_instructions: bool
+) -> dict[str, bytes]:
     """Let an agent find each skill where it looks for them, and `agents/AGENTS.md` in its workspace.
 
-    The links lead to the folder that the sandbox shows, read-only where it isolates. A workspace that has an AGENTS.md
-    of its own keeps it. Returns the files that this puts into the workspace, links as text.
+    Skills are links to the folder that the sandbox shows, read-only where it isolates, or copies for an agent that
+    follows no links. A workspace that has an AGENTS.md of its own keeps it. Returns the files that this puts into the
+    workspace, links as text.
     """
     assert box.skills is not None
-    with tempfile.TemporaryDirectory(prefix="agentcap-skills-") as place:
-        links = Path(place)
-        for name in skill_names(folder):
-            (links / name).symlink_to(f"{box.skills}/skills/{name}")
-        box.put_tree(links, discovery)
+    names = skill_names(folder)
+    if copied:
+        for name in names:
+            box.put_tree(folder / "skills" / name, f"{discovery}/{name}")
+    else:
+        with tempfile.TemporaryDirectory(prefix="agentcap-skills-") as place:
+            for name in names:
+                (Path(place) / name).symlink_to(f"{box.skills}/skills/{name}")
+            box.put_tree(Path(place), discovery)
     if own_instructions or not (folder / "agents" / _INSTRUCTIONS).is_file():
         return {}
     target = f"{box.skills}/agents/{_INSTRUCTIONS}"

@@ -131,8 +131,8 @@ class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hold one agent's definition, the content of its agent.toml; `folder` is where that lies.
 
     `headless` is the schema of an agent that is defined by one, `speaks_rpc` is true of a program that speaks JSON-RPC,
-    `on_host_only` of one that no image is made for. `servers` are the MCP servers that this agent gets, in its own
-    shape.
+    `on_host_only` of one that no image is made for, `skills_copied` of one that takes no link for a skill's folder.
+    `servers` are the MCP servers that this agent gets, in its own shape.
     """
 
     name: str
@@ -147,6 +147,7 @@ class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trace: Trace = Trace()
     install: Install = Install()
     skills: str | None = None
+    skills_copied: bool = False
     environment: dict[str, str] = {}
     files: tuple[AgentFile, ...] = ()
     limits: dict[str, str] = {}
