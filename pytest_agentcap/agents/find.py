@@ -78,7 +78,7 @@ def chosen_agent(name: str, settings: Settings, rootdir: Path) -> AgentSpec:
         except AgentError as error:
             raise AgentError(f"--mcp {settings.mcp}: {error}") from error
     if settings.bypass:
-        if not (agent.headless or agent.on_host_only):
+        if not agent.is_adapter:
             raise AgentError(f"{name}: its definition leads it to the proxy: --bypass is for headless adapters")
         agent = msgspec.structs.replace(agent, environment={})
     if settings.sandbox == "host":

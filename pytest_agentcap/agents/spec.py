@@ -165,6 +165,11 @@ class AgentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.folder}\n{self.name}\n{self.version}"
 
     @property
+    def is_adapter(self) -> bool:
+        """Tell a headless schema, an adapter or a command line from an agent that has an agent.toml."""
+        return self.headless is not None or self.on_host_only
+
+    @property
     def timeout_s(self) -> float | None:
         """Return the seconds that the definition gives a turn."""
         told = self.headless.timeout if self.headless else None

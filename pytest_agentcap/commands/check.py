@@ -25,7 +25,7 @@ _MARKS = {True: "ok", False: "FAILED", None: "-"}
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser("check", help="run one task of two turns against the scripted model, say what works")
-    parser.add_argument("name", metavar="NAME", help="an agent's name, or the path of its agent.toml")
+    parser.add_argument("name", metavar="NAME", help="an agent's name, or another value of --agent")
     parser.add_argument("--sandbox", choices=("podman", "host"), default="podman", help="where it runs")
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.set_defaults(command=_run)

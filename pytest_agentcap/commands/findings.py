@@ -62,14 +62,16 @@ def _turn(result: dict[str, Any], number: int) -> Finding:
 
 def _calls(agent: AgentSpec, result: dict[str, Any], calls: Sequence[Capture]) -> Finding:
     apis = [capture.request.head["api"] for capture in calls]
-    if agent.api not in apis:
+    # An adapter does not say which API its program speaks.
+    wanted = apis[0] if apis and agent.is_adapter else agent.api
+    if wanted not in apis:
         spoken = f"only of {', '.join(sorted(set(apis)))}" if apis else _why(result)
-        return Finding("calls captured", False, f"none of the API {agent.api!r}: {spoken}")
+        return Finding("calls captured", False, f"none of the API {wanted!r}: {spoken}")
     answers = [capture.response.head["status_code"] if capture.response else None for capture in calls]
     failed = sorted({str(status) for status in answers if status != 200})
     if failed:
         return Finding("calls captured", False, f"{len(calls)}, of which some were answered {', '.join(failed)}")
-    return Finding("calls captured", True, f"{len(calls)} of the API {agent.api!r}")
+    return Finding("calls captured", True, f"{len(calls)} of the API {wanted!r}")
 
 
 def _tool_call(calls: Sequence[Capture]) -> Finding:

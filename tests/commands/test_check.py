@@ -100,6 +100,33 @@ def test_what_a_definition_does_without_is_no_failure(project, check):
     assert without == {"second turn", "session goes on", "trace kept"}
 
 
+SCHEMA = {
+    "version": 1,
+    "name": "own",
+    "command": ["python3", "own.py"],
+    "sessionMode": "iterative",
+    "prompt": {"stdin": True},
+    "output": {"flag": "", "value": ""},
+    "result": {"matchPath": "$.type", "matchValue": "done", "contentPath": "$.text"},
+}
+PROGRAM = """
+import json, os, urllib.request
+body = {"model": os.environ["ANTHROPIC_MODEL"], "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}
+url = os.environ["ANTHROPIC_BASE_URL"] + "/v1/messages"
+request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+text = json.load(urllib.request.urlopen(request))["content"][0]["text"]
+print(json.dumps({"type": "done", "text": text}))
+"""
+
+
+def test_an_adapter_may_speak_any_api(project, check):
+    project.write("own.json", json.dumps(SCHEMA))
+    project.write("own.py", PROGRAM)
+    _, findings, _ = check("./own.json")
+    assert findings["calls captured"]["said"] == "2 of the API 'messages'"
+    assert findings["calls captured"]["works"] is True
+
+
 def test_an_agent_that_is_not_installed_ends_at_the_sandbox(project, check):
     write_agent(project, "absent", ('executable = "python3"', 'executable = "no-such-program"'))
     status, findings, kept = check("absent")
