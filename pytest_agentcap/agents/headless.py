@@ -92,8 +92,8 @@ def _command_lines(schema: HeadlessSchema) -> CommandLines:
 
 def _problems(schema: HeadlessSchema) -> list[str]:
     found = [] if schema.command and schema.command[0] else ["command: empty"]
-    if not schema.name.strip():
-        found.append("name: empty")
+    if not schema.name.strip() or not schema.name.isprintable():
+        found.append(f"name: {schema.name!r} is no line of text")
     if schema.prompt.flag and schema.prompt.stdin:
         found.append("prompt: flag and stdin exclude each other")
     if schema.output_mode == "passthrough" and schema.passthrough_type_map is None:
