@@ -104,7 +104,7 @@ def test_a_variable_without_a_key_is_a_usage_error(project):
     done.stderr.fnmatch_lines(["*--models: m: the variable NOT_SET_HERE is not set"])
 
 
-def test_a_list_takes_no_key_that_is_meant_for_one_server(project, pytester, monkeypatch):
+def test_a_list_takes_no_key_that_is_meant_for_one_server(pytester, project, monkeypatch):
     project.write("models.toml", '[[models]]\nid = "m"\nupstream = "https://router.huggingface.co"\n')
     monkeypatch.setenv("AGENTCAP_API_KEY", "sk-for-nobody-here")
     monkeypatch.setenv("HF_TOKEN", "hf_0123456789")
