@@ -3,7 +3,7 @@ from __future__ import annotations
 HEAVY = ("pyarrow", "podman", "httpx", "starlette", "uvicorn", "uvloop", "huggingface_hub", "msgspec", "psutil")
 
 
-def test_an_unrelated_run_imports_nothing_heavy_and_is_not_touched(project, pytester):
+def test_an_unrelated_run_imports_nothing_heavy_and_is_not_touched(pytester, project):
     project.write_tasks("say hello", name="tests/data/tasks.txt")
     project.write(
         "tests/test_own.py",
@@ -27,7 +27,7 @@ def test_an_unrelated_run_imports_nothing_heavy_and_is_not_touched(project, pyte
     assert not (project.path / ".agentcap").exists()
 
 
-def test_the_plugin_is_loaded_by_its_entry_point(project, monkeypatch, pytester):
+def test_the_plugin_is_loaded_by_its_entry_point(pytester, project, monkeypatch):
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     result = pytester.runpytest_subprocess("--markers", "-p", "no:hypothesispytest")
     result.stdout.fnmatch_lines(["@pytest.mark.corpus(path): *"])
