@@ -22,7 +22,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("dataset", nargs="?", help=f"what to {_FETCH}: mbpp or nl2bash")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help=f"the new folder that {_FETCH} writes")
     parser.add_argument(
-        "--revision", metavar="REV", help=f"the commit, tag or branch to {_FETCH} (default: the newest)"
+        "--revision",
+        metavar="REV",
+        help=f"the commit, tag or branch to {_FETCH}; main is the newest (default: the commit known to this version)",
     )
     parser.set_defaults(command=_run)
 

@@ -16,12 +16,13 @@ class FetchError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PublicSet:
-    """Name a dataset on the Hub and say how a row of it becomes a task.
+    """Name a dataset on the Hub at a commit, and say how a row of it becomes a task.
 
     `shipped` is the shipped corpus whose conftest.py grades such tasks, None where there is nothing to grade by.
     """
 
     repository: str
+    revision: str
     config: str | None
     split: str
     licence: str
@@ -53,17 +54,34 @@ def _lines(code: str) -> str:
 # Sources: Austin et al. 2021 (arXiv:2108.07732) for MBPP; Lin et al. 2018 (arXiv:1802.08979) as curated for InterCode,
 # Yang et al. 2023 (arXiv:2306.14898).
 PUBLIC = {
-    "mbpp": PublicSet("google-research-datasets/mbpp", "full", "test", "CC-BY-4.0", "mbpp", _mbpp),
-    "nl2bash": PublicSet("epinnock/intercode-nl2bash-curated", None, "train", "MIT", None, _nl2bash),
+    "mbpp": PublicSet(
+        "google-research-datasets/mbpp",
+        "4bb6404fdc6cacfda99d4ac4205087b89d32030c",
+        "full",
+        "test",
+        "CC-BY-4.0",
+        "mbpp",
+        _mbpp,
+    ),
+    "nl2bash": PublicSet(
+        "epinnock/intercode-nl2bash-curated",
+        "019dd0389e872d8b075efbbd94a14d089e5c9f26",
+        None,
+        "train",
+        "MIT",
+        None,
+        _nl2bash,
+    ),
 }
 
 
 def fetch(name: str, revision: str | None) -> tuple[str, list[str]]:
-    """Return the commit that a public set was read at, and the lines of its corpus; without a revision its newest.
+    """Return the commit that a public set was read at, and the lines of its corpus; without a revision its own.
 
     Raises FetchError.
     """
     known = PUBLIC[name]
+    wanted = revision or known.revision
     try:
         from datasets import load_dataset
     except ImportError:
@@ -71,21 +89,23 @@ def fetch(name: str, revision: str | None) -> tuple[str, list[str]]:
     from huggingface_hub import HfApi
 
     try:
-        commit = HfApi().dataset_info(known.repository, revision=revision).sha
+        commit = HfApi().dataset_info(known.repository, revision=wanted).sha
         rows = load_dataset(known.repository, known.config, split=known.split, revision=commit)
     except Exception as error:
         # datasets and the Hub's client raise what they like: of the network, of files, of their own.
-        raise FetchError(f"{known.repository} cannot be read: {' '.join(str(error).split())[:300]}") from error
+        raise FetchError(f"{known.repository}@{wanted} cannot be read: {' '.join(str(error).split())[:300]}") from error
     return str(commit), list(_corpus_lines(known, str(commit), rows))
 
 
 def _corpus_lines(known: PublicSet, commit: str, rows: Any) -> Iterator[str]:
     origin = {"source": f"hf://datasets/{known.repository}", "revision": commit, "licence": known.licence}
     for number, row in enumerate(rows, 1):
+        # AgentTrace counts rows from 0 and calls that a task's id.
+        place = {**origin, "row": number - 1}
         try:
             task = known.task(row, number)
         except (KeyError, IndexError, TypeError) as error:
             raise FetchError(
                 f"{known.repository}@{commit}: row {number} has not the columns of this set: {error!r}"
             ) from error
-        yield json.dumps({**task, "metadata": {**task["metadata"], **origin}}, ensure_ascii=False) + "\n"
+        yield json.dumps({**task, "metadata": {**task["metadata"], **place}}, ensure_ascii=False) + "\n"

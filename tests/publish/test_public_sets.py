@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pytest_agentcap.corpus.public import PUBLIC
 from pytest_agentcap.corpus.reader import read_corpus
 
 MBPP = {
@@ -39,7 +40,8 @@ def parquet(*rows: dict) -> bytes:
 @pytest.fixture
 def mbpp(hub) -> str:
     name = "google-research-datasets/mbpp"
-    hub.put(name, {"README.md": CARD.encode(), "full/test-00000-of-00001.parquet": parquet(MBPP)})
+    files = {"README.md": CARD.encode(), "full/test-00000-of-00001.parquet": parquet(MBPP)}
+    hub.put(name, files, PUBLIC["mbpp"].revision)
     return name
 
 
@@ -54,23 +56,35 @@ def test_a_public_set_becomes_a_corpus_whose_rows_name_its_revision(hub, mbpp, f
     [task] = read_corpus(project.path / "made/prompts.jsonl", root=project.path)
     assert task.id == "mbpp-11"
     assert task.metadata["tests"] == MBPP["test_list"]
+    assert task.metadata["revision"] == PUBLIC["mbpp"].revision
     assert task.metadata["revision"] in done.stdout
-    assert len(task.metadata["revision"]) == 40
-    assert task.metadata["licence"] == "CC-BY-4.0"
+    assert (task.metadata["licence"], task.metadata["row"]) == ("CC-BY-4.0", 0)
     project.pytest("--agent", "loop", "--sandbox", "host", "made").assert_outcomes(passed=1)
 
 
-def test_a_revision_that_is_named_is_the_one_that_is_read(hub, mbpp, fetch, project):
-    assert fetch("mbpp", "-o", "a").returncode == 0
-    first = json.loads((project.path / "a/prompts.jsonl").read_text())
+def test_what_changed_since_is_read_when_it_is_asked_for(hub, mbpp, fetch, project):
     hub.put(mbpp, {"full/test-00000-of-00001.parquet": parquet({**MBPP, "text": "Changed."})})
-    assert fetch("mbpp", "-o", "b", "--revision", first["metadata"]["revision"]).returncode == 0
-    again = json.loads((project.path / "b/prompts.jsonl").read_text())
-    assert again == first
+    for folder, words in (("a", ()), ("b", ("--revision", "main"))):
+        assert fetch("mbpp", "-o", folder, *words).returncode == 0
+    known, newest = (json.loads((project.path / f"{each}/prompts.jsonl").read_text()) for each in "ab")
+    assert known["input"].startswith(MBPP["text"])
+    assert newest["input"].startswith("Changed.")
+    assert newest["metadata"]["revision"] == hub.repos[mbpp].head.oid
+
+
+def test_requests_without_tests_keep_their_command_licence_and_row(hub, fetch, project):
+    name, rows = PUBLIC["nl2bash"].repository, [{"query": f"list {n}", "gold": f"ls {n}"} for n in range(2)]
+    hub.put(name, {"data/train.parquet": parquet(*rows)}, PUBLIC["nl2bash"].revision)
+    assert fetch("nl2bash", "-o", "made").returncode == 0
+    _, task = read_corpus(project.path / "made/prompts.jsonl", root=project.path)
+    assert (task.id, task.prompt, task.references) == ("nl2bash-2", "list 1", ("ls 1",))
+    told = {"gold": "ls 1", "licence": "MIT", "revision": PUBLIC["nl2bash"].revision, "row": 1}
+    assert task.metadata == {**told, "source": f"hf://datasets/{name}"}
 
 
 def test_rows_of_another_shape_are_one_line_and_nothing_is_written(hub, fetch, project):
-    hub.put("epinnock/intercode-nl2bash-curated", {"data/train.parquet": parquet({"other": 1})})
+    known = PUBLIC["nl2bash"]
+    hub.put(known.repository, {"data/train.parquet": parquet({"other": 1})}, known.revision)
     done = fetch("nl2bash", "-o", "made")
     assert done.returncode == 2
     assert "row 1 has not the columns of this set" in done.stderr
@@ -83,7 +97,7 @@ def test_rows_of_another_shape_are_one_line_and_nothing_is_written(hub, fetch, p
         (("other", "-o", "made"), "name one of mbpp, nl2bash"),
         (("mbpp",), "name the new folder with -o DIR"),
         (("mbpp", "-o", "."), "exists: name a new folder"),
-        (("mbpp", "-o", "made"), "google-research-datasets/mbpp cannot be read"),
+        (("mbpp", "-o", "made"), f"google-research-datasets/mbpp@{PUBLIC['mbpp'].revision} cannot be read"),
     ],
 )
 def test_what_cannot_be_fetched_is_one_line(hub, fetch, words, said):

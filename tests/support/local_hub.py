@@ -99,19 +99,19 @@ class LocalHub:
         content = change(self._blob(self.repos[repo].head.files[path]).read_text())
         self._put(repo, {path: self._keep(content.encode())})
 
-    def put(self, repo: str, files: dict[str, bytes]) -> None:
-        """Commit files, in a private repository that is made when it is not there."""
+    def put(self, repo: str, files: dict[str, bytes], oid: str | None = None) -> None:
+        """Commit files, in a private repository that is made when it is not there; `oid` names the commit."""
         self.repos.setdefault(repo, Repo(True))
-        self._put(repo, {path: self._keep(content) for path, content in files.items()})
+        self._put(repo, {path: self._keep(content) for path, content in files.items()}, oid)
 
     def overtake(self, repo: str, path: str) -> None:
         """Let a commit with a copy of the first parquet come just before the next one that is asked for."""
         self._overtaking.append((repo, path))
 
-    def _put(self, repo: str, changes: dict[str, str]) -> None:
+    def _put(self, repo: str, changes: dict[str, str], oid: str | None = None) -> None:
         commits = self.repos[repo].commits
         files = {**commits[-1].files, **changes}
-        oid = hashlib.sha1(json.dumps([commits[-1].oid, files, len(commits)]).encode()).hexdigest()
+        oid = oid or hashlib.sha1(json.dumps([commits[-1].oid, files, len(commits)]).encode()).hexdigest()
         commits.append(Commit(oid, commits[-1].oid, "somebody's commit", files))
 
     @contextmanager
