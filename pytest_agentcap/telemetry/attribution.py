@@ -2,8 +2,8 @@
 
 A tool call's processes are its roots and all their descendants. A root is a process that started in the tool call's
 window and whose parent was there before: the agent. Of several tool calls that a root may belong to, it is that one
-whose command stands in its words; else the roots go to the tool calls in their order. What starts outside of every
-window is the agent's own.
+whose command stands in its words; else the roots go to the tool calls of the last window in their order. What starts
+outside of every window is the agent's own.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from pytest_agentcap.telemetry.processes import Process
 
 # An agent may start a tool when the last event of an answer has come, before the stream has ended.
 _EARLY_NS = 50_000_000
-_SHORTEST_MATCH = 2
+_SHORTEST_MATCH, _LONGEST_MATCH = 2, 1000
 _NAME_BYTES = 15
+# What agents call the command; beside it may stand a longer description of it.
+_COMMANDS = ("command", "cmd", "script", "code")
 _LEFT_OUT = re.compile(r"[\s'\"\\]+")
 _SUMMED = (
     "storage_read_bytes",
@@ -134,28 +136,34 @@ def _choose(
     children: Mapping[int, list[Process]],
     owned: Mapping[str, _Owned],
 ) -> str:
-    words = [root.argv, *(child.argv for child in children.get(root.pid, ()))]
+    words = [root.argv, root.earlier, *(child.argv for child in children.get(root.pid, ()))]
     told = [_bare(text) for text in words if text]
-    matching = [span for span in possible if (command := _command_of(span)) and any(command in text for text in told)]
-    # Two tool calls may run the same command.
-    free = [span for span in matching if owned[span.span_id].root is None]
-    if free or matching:
-        chosen = (free or matching)[0].span_id
+    commands = {span.span_id: command for span in possible if (command := _command_of(span))}
+    matching = [name for name, command in commands.items() if any(command in text for text in told)]
+    if matching:
+        # `ls` stands in `ls -l` as well; and two tool calls may run the same command.
+        longest = max(len(commands[name]) for name in matching)
+        closest = [name for name in matching if len(commands[name]) == longest]
+        chosen = next((name for name in closest if owned[name].root is None), closest[0])
         owned[chosen].root = owned[chosen].root or root
         return chosen
-    idle = [span for span in possible if not owned[span.span_id].processes]
-    chosen = (idle[0] if idle else possible[-1]).span_id
+    # The window of a tool call that starts a sub-agent holds those of that agent's own.
+    latest = max(span.window_start_ns or 0 for span in possible)
+    inner = [span for span in possible if (span.window_start_ns or 0) == latest]
+    idle = [span for span in inner if not owned[span.span_id].processes]
+    chosen = (idle[0] if idle else inner[-1]).span_id
     owned[chosen].sure &= len(possible) == 1
     return chosen
 
 
 def _command_of(span: ToolSpan) -> str | None:
-    """Return the longest text of a tool call's arguments, without what shells and agents quote otherwise."""
+    """Return a tool call's command, or the longest text of its arguments, without what is quoted in many ways."""
     arguments = parse(span.arguments)
-    values = arguments.values() if isinstance(arguments, dict) else [span.arguments]
-    texts = [_bare(" ".join(value) if isinstance(value, list) else value) for value in values if _is_text(value)]
-    longest = max(texts, key=len, default="")
-    return longest if len(longest) >= _SHORTEST_MATCH else None
+    given = arguments if isinstance(arguments, dict) else {"command": span.arguments}
+    texts = {name: _bare(" ".join(v) if isinstance(v, list) else v) for name, v in given.items() if _is_text(v)}
+    named = next((texts[name] for name in _COMMANDS if texts.get(name)), None)
+    found = named or max(texts.values(), key=len, default="")
+    return found[:_LONGEST_MATCH] if len(found) >= _SHORTEST_MATCH else None
 
 
 def _is_text(value: object) -> bool:
@@ -163,7 +171,7 @@ def _is_text(value: object) -> bool:
 
 
 def _bare(text: str) -> str:
-    return _LEFT_OUT.sub("", text.replace("\0", " "))[:2000]
+    return _LEFT_OUT.sub("", text.replace("\0", " "))
 
 
 def _with_resources(span: ToolSpan, owned: _Owned, source: Source, quality: Quality, epoch_ns: int) -> ToolSpan:

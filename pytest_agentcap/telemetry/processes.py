@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+_EARLIER_CHARS = 16_384
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "busybox"})
 
 
@@ -14,8 +15,9 @@ class Process:
 
     `started_ns` and `ended_ns` are nanoseconds of the monotonic clock, CPU times are nanoseconds too. `status` is the
     wait status of its end. `argv` has NUL between its words, of the last program that it was; the words of a program
-    that ended before they could be read are missing. `name` is that of its last program's file, at most 15 bytes of
-    it; `shell` says that one of its programs was a shell.
+    that ended before they could be read are missing, and it has those of its parent. `name` is that of its last
+    program's file, at most 15 bytes of it; `shell` says that one of its programs was a shell. `programs` counts them,
+    and `earlier` has the words of those before the last: a shell becomes the last command of its script.
     """
 
     pid: int
@@ -33,6 +35,8 @@ class Process:
     syscall_write_bytes: int | None = None
     name: str | None = None
     shell: bool = False
+    programs: int = 0
+    earlier: str | None = None
 
     @property
     def exit_code(self) -> int | None:
@@ -43,6 +47,9 @@ class Process:
 
     def becomes(self, argv: str | None) -> None:
         """Note that it has become another program, whose words may have gone unread."""
+        if self.programs and self.argv and len(self.earlier or "") < _EARLIER_CHARS:
+            self.earlier = f"{self.earlier or ''}{self.argv}\n"
+        self.programs += 1
         self.argv = argv or self.argv
         self.shell = self.shell or (argv is not None and _program(argv) in _SHELLS)
 

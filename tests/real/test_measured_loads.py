@@ -6,9 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
+import textwrap
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,8 @@ LOADS = {
 
 @pytest.fixture
 def results(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
-    def run(*options: str) -> list[dict[str, Any]]:
-        words = ("-p", "agentcap", "-p", "no:cacheprovider", "--agent", "loop", "prompts.jsonl", *options)
+    def run(*options: str, agent: str = "loop") -> list[dict[str, Any]]:
+        words = ("-p", "agentcap", "-p", "no:cacheprovider", "--agent", agent, "prompts.jsonl", *options)
         command = [sys.executable, "-m", "pytest", f"--rootdir={tmp_path}", *words]
         environment = {**os.environ, "AGENTCAP_WORKSPACE": str(tmp_path)}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=540)
@@ -126,64 +125,97 @@ def test_without_exit_records_the_control_group_and_samples_tell(
     assert result["telemetry"]["coverage"] is None
 
 
-class TwoToolCalls(BaseHTTPRequestHandler):
-    """Ask for two tool calls at once, then end."""
-
-    def do_GET(self) -> None:
-        self._send("application/json", b'{"data": []}')
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        asked = [call for message in body["messages"] for call in message.get("tool_calls", ())]
-        commands = [] if asked else ["sleep 0.7; true first", LOOP_1_S]
-        calls = [
-            {
-                "index": n,
-                "id": f"c{n}",
-                "type": "function",
-                "function": {"name": "bash", "arguments": json.dumps({"command": c})},
-            }
-            for n, c in enumerate(commands)
-        ]
-        delta = {"role": "assistant", "content": None if calls else "done", **({"tool_calls": calls} if calls else {})}
-        chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": "tool_calls" if calls else "stop"}]}
-        self._send("text/event-stream", f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode())
-
-    def _send(self, kind: str, body: bytes) -> None:
-        self.send_response(200)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+# Asks the model until it is done; all tool calls of an answer run at once.
+PARALLEL_AGENT = {
+    "agent.toml": """
+        name = "parallel"
+        version = "1"
+        api = "chat"
+        executable = "python3"
+        [command]
+        first = ["python3", "{{home}}/parallel.py", "{{base_url}}/chat/completions"]
+        next = ["python3", "{{home}}/parallel.py", "{{base_url}}/chat/completions"]
+        prompt = "stdin"
+        [session]
+        id = "chosen"
+        [[files]]
+        template = "parallel.py"
+        path = "{{home}}/parallel.py"
+    """,
+    "Containerfile": "FROM localhost/agentcap-base:latest\nUSER agent\n",
+    "parallel.py": """
+        import json, subprocess, sys, urllib.request
+        messages = [{"role": "user", "content": sys.stdin.read()}]
+        while True:
+            tools = [{"type": "function", "function": {"name": "bash", "parameters": {}}}]
+            body = json.dumps({"model": "m", "messages": messages, "tools": tools}).encode()
+            request = urllib.request.Request(sys.argv[1], body, {"content-type": "application/json"})
+            said = json.load(urllib.request.urlopen(request))["choices"][0]["message"]
+            calls = said.get("tool_calls")
+            if not calls:
+                break
+            commands = [json.loads(call["function"]["arguments"])["command"] for call in calls]
+            running = [subprocess.Popen(["bash", "-c", command]) for command in commands]
+            results = [
+                {"role": "tool", "tool_call_id": call["id"], "content": f"exit code: {process.wait()}"}
+                for call, process in zip(calls, running)
+            ]
+            messages += [said, *results]
+    """,
+}
+AT_ONCE = {"sleep": "sleep 1.5; exit 4", "loop": f"sleep 0.5; {LOOP_1_S}", "memory": f"sleep 0.2; {LOADS['large']}"}
 
 
 @pytest.fixture
-def two_calls() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), TwoToolCalls)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def parallel_agent(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "agents" / "parallel"
+    folder.mkdir(parents=True)
+    for name, text in PARALLEL_AGENT.items():
+        (folder / name).write_text(textwrap.dedent(text))
+    yield str(folder / "agent.toml")
+    subprocess.run(["podman", "rmi", "--force", "localhost/agentcap-parallel"], capture_output=True)
 
 
-def test_two_tool_calls_of_one_answer_have_each_its_own_figures(
+def answers() -> Callable[[str], tuple[int, bytes]]:
+    """Answer the first request with all tool calls at once, and the second with a word."""
+    # A description beside the command is longer than it, as with some agents.
+    arguments = {name: json.dumps({"description": "as is said " * 30, "command": c}) for name, c in AT_ONCE.items()}
+    calls = [
+        {"id": name, "type": "function", "function": {"name": "bash", "arguments": text}}
+        for name, text in arguments.items()
+    ]
+    messages = iter(({"content": None, "tool_calls": calls}, {"content": "done"}))
+
+    def answer(path: str) -> tuple[int, bytes]:
+        if not path.endswith("/chat/completions"):
+            return 404, b"{}"
+        return 200, json.dumps({"choices": [{"message": {"role": "assistant", **next(messages)}}]}).encode()
+
+    return answer
+
+
+def test_tool_calls_that_run_at_once_have_each_its_own_figures(
     tmp_path: Path,
     results: Callable[..., list[dict[str, Any]]],
     need: Callable[[str], None],
-    two_calls: str,
+    http_upstream: Callable[..., Any],
+    parallel_agent: str,
     listens: None,
 ) -> None:
     need("podman")
-    (tmp_path / "prompts.jsonl").write_text('{"id": "two", "input": "Do both"}\n')
-    (result,) = results("--model", "m", "--upstream", two_calls)
-    first, second = spans_of(result)
-    assert first["resources"]["user_s"] + first["resources"]["system_s"] < 0.3
-    assert 0.9 < second["resources"]["user_s"] + second["resources"]["system_s"] < 1.6
-    assert {span["resources"]["quality"] for span in (first, second)} == {"exact"}
-    assert first["window_start_ns"] == second["window_start_ns"]
-    assert first["ended_at_ns"] <= second["started_at_ns"]
+    (tmp_path / "prompts.jsonl").write_text('{"id": "all", "input": "Do all"}\n')
+    with http_upstream(answers()) as upstream:
+        (result,) = results("--model", "m", "--upstream", upstream.url, agent=parallel_agent)
+    spans = {span["call_id"]: span for span in spans_of(result)}
+    used = {name: span["resources"] for name, span in spans.items()}
+    cpu = {name: each["user_s"] + each["system_s"] for name, each in used.items()}
+    assert {(each["source"], each["quality"]) for each in used.values()} == {("taskstats", "exact")}
+    assert len({span["window_start_ns"] for span in spans.values()}) == 1
+    assert max(span["started_at_ns"] for span in spans.values()) < min(span["ended_at_ns"] for span in spans.values())
+    assert 0.9 < cpu["loop"] < 1.6
+    assert cpu["sleep"] < 0.3
+    assert 200 * MB < used["memory"]["peak_rss_bytes"] < 260 * MB
+    assert max(used[name]["peak_rss_bytes"] for name in ("loop", "sleep")) < 50 * MB
+    assert [(span["exit_code"], span["exit_code_source"]) for span in spans.values()] == [
+        *((4, "process"), (0, "process"), (0, "process")),
+    ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,32 @@ def test_equal_commands_go_to_equal_tool_calls_one_by_one():
     spans = [span(10, 11, "make", 0, "shared"), span(10, 11, "make", 1, "shared")]
     first, second = measured(spans, [AGENT, *(process(2 + n, 1, 10.1 + n / 10, 10.9, "sh\0-c\0make") for n in (0, 1))])
     assert (first.resources.processes, second.resources.processes) == (1, 1)
+
+
+def test_a_command_that_stands_in_another_one_is_not_that():
+    spans = [span(10, 11, "ls", 0, "shared"), span(10, 11, "ls -l", 1, "shared")]
+    long, short = (
+        process(2, 1, 10.1, 10.9, "sh\0-c\0ls -l", user_ns=3),
+        process(3, 1, 10.2, 10.9, "sh\0-c\0ls", user_ns=5),
+    )
+    first, second = measured(spans, [AGENT, long, short])
+    assert (first.resources.cpu_s, second.resources.cpu_s) == (5e-9, 3e-9)
+
+
+@pytest.mark.parametrize("command", ["make", "echo " + "x" * 5000, ["make", "all"]])
+def test_a_command_is_known_beside_a_longer_description_and_however_long_it_is(command):
+    one, other = span(10, 11, "sleep 1", 0, "shared"), span(10, 11, "", 1, "shared")
+    other = replace(other, arguments=json.dumps({"description": "Build it" * 9, "command": command, "timeout": 5}))
+    words = command if isinstance(command, str) else "\0".join(command)
+    first, second = measured([one, other], [AGENT, process(2, 1, 10.1, 10.9, f"bash\0-c\0{words}")])
+    assert (first.resources.processes, second.resources.processes, second.resources.quality) == (0, 1, "exact")
+
+
+def test_what_nobody_can_tell_is_of_the_inner_window():
+    outer, inner = span(10, 20, "look into it"), span(12, 13, "grep")
+    first, second = measured([outer, inner], [AGENT, process(2, 1, 12.5, 12.6)])
+    assert (first.resources.processes, second.resources.processes) == (0, 1)
+    assert second.resources.quality == "window"
 
 
 def test_roots_without_a_known_command_go_in_order_and_are_not_called_exact():

@@ -48,6 +48,17 @@ def test_a_process_that_enters_a_sandbox_is_kept_with_all_its_descendants(table)
     assert (compiler.exit_code, compiler.peak_rss_bytes, compiler.user_ns) == (3, 7000, 5)
 
 
+def test_a_process_that_becomes_another_program_keeps_the_words_of_both(table):
+    words = iter(["sh\0-c\0sleep 1; make", "make", None])
+    table.argv_of = lambda pid: next(words)
+    table.follow("/box", [Process(9, 1, 50, argv="agent")])
+    table.add_event(fork(9, 10, 100))
+    for at in (110, 120, 130):
+        table.add_event(ProcessEvent("exec", at, 10))
+    _, shell = table.forget("/box").processes
+    assert (shell.argv, shell.earlier) == ("make", "sh\0-c\0sleep 1; make\nmake\n")
+
+
 def test_threads_add_up_to_their_process(table):
     table.follow("/box", [Process(10, 1, 50)])
     table.add_record(record(31, tgid=10, rss=100))
