@@ -65,7 +65,8 @@ def conversation_of(run: RunDirectory, rids: Iterable[str]) -> Conversation | No
     for rid in rids:
         try:
             records.append(record_of_capture(Capture(rid, run.captures), {}))
-        except (CaptureError, FileNotFoundError):
+        except (CaptureError, OSError):
+            # Whoever reads the run is told which file it is.
             continue
     return read_conversation(records) if records else None
 

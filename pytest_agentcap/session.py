@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from pytest_agentcap.agents.driver import Scene, driver_of
 from pytest_agentcap.agents.images import image_paths
-from pytest_agentcap.assessment import expected_by
+from pytest_agentcap.assessment import conversation_of, expected_by
 from pytest_agentcap.budget import Budget
 from pytest_agentcap.command_limit import CommandWatch
+from pytest_agentcap.conversation.session import Conversation
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.faults import UpstreamWatch
 from pytest_agentcap.formats.eval_rows import CaptureResult
@@ -28,9 +29,8 @@ from pytest_agentcap.sandbox.subfolder import InFolder
 from pytest_agentcap.session_grading import ask_graders, ask_oracles
 from pytest_agentcap.session_result import Progress, forwarded, result_of, row_of
 from pytest_agentcap.tally import Tally
-from pytest_agentcap.telemetry.model import SessionTelemetry
 from pytest_agentcap.telemetry.monitor import Monitor
-from pytest_agentcap.telemetry.session import derived_telemetry
+from pytest_agentcap.telemetry.session import session_telemetry
 from pytest_agentcap.telemetry.stored import plain_telemetry
 from pytest_agentcap.turns import Stage, prompt_of, run_turn
 
@@ -57,6 +57,7 @@ class AgentSession:
         self._frozen: dict[int, Frozen] = {}
         self._baseline = Baseline(None)
         self._monitor: Monitor | None = None
+        self._said: Conversation | None = None
         self._budget = around.budget or Budget(Limits(), None, None, plan.run.captures, plan.model)
         self._replay: SessionReplay | None = None
         self._truth: Truth | None = None
@@ -147,11 +148,13 @@ class AgentSession:
             so_far.notes += [so_far.tally.note] if so_far.tally.note else []
             self._budget.finish()
             so_far.notes += self._budget.notes
-            so_far.telemetry = plain_telemetry(self._measured(so_far.ended))
+            self._said = self._conversation()
+            told = session_telemetry(self._said, self._monitor, so_far.ended - so_far.started)
+            so_far.telemetry = plain_telemetry(told)
 
-    def _measured(self, ended: float) -> SessionTelemetry:
-        derived = derived_telemetry(self.plan.run, [call.rid for call in self.calls])
-        return self._monitor.finish(derived, ended - self._so_far.started) if self._monitor else derived
+    def _conversation(self) -> Conversation | None:
+        """Return what its calls said: read once when it has stopped, and kept until it is closed."""
+        return self._said or conversation_of(self.plan.run, [call.rid for call in self.calls])
 
     def close(self) -> None:
         """Stop, save and remove the sandbox whatever happened; a turn that was broken off makes it `infra`."""
@@ -163,6 +166,7 @@ class AgentSession:
             try:
                 self._save(self.outcome())
             finally:
+                self._said = None
                 if self._opened:
                     self._opened.box.close()
 
@@ -271,18 +275,18 @@ class AgentSession:
     def _grade(self, task: Task, *, stands: bool) -> None:
         """Ask the oracles however the turns ended, for a score is part of the result; graders only of what stands."""
         if self._truth is not None and self._so_far.turns:
-            seen = self._monitor.programs if self._monitor else ()
-            self._so_far.graded = ask_oracles(self._truth, self._stage, self._so_far, self.workspace, seen)
+            said, seen = self._conversation(), self._monitor.programs if self._monitor else ()
+            self._so_far.graded = ask_oracles(self._truth, self._stage, self._so_far, self.workspace, said, seen)
         if self.plan.graders and stands:
-            said = ask_graders(task, self._stage, self._so_far, self.workspace, self.row().trajectory)
-            self._so_far.graded = self._so_far.graded.joined(said)
+            found = ask_graders(task, self._stage, self._so_far, self.workspace, self.row().trajectory)
+            self._so_far.graded = self._so_far.graded.joined(found)
 
     def row(self) -> CaptureResult:
         """Return the session as a row of a result file, as it stands now.
 
         Raises ValueError or OSError when what an adapter told of its steps cannot be read.
         """
-        return row_of(self.plan.run, self._result(self.outcome()))
+        return row_of(self.plan.run, self._result(self.outcome()), self._conversation())
 
     def _save(self, outcome: Outcome | None) -> None:
         run = self.plan.run

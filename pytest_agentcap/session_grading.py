@@ -7,7 +7,8 @@ from pathlib import Path
 
 from msgspec import to_builtins
 
-from pytest_agentcap.assessment import Evidence, assess, conversation_of
+from pytest_agentcap.assessment import Evidence, assess
+from pytest_agentcap.conversation.session import Conversation
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.formats.eval_rows import Step
 from pytest_agentcap.grading.base import GraderError, GraderInput
@@ -19,13 +20,20 @@ from pytest_agentcap.telemetry.attribution import Started
 from pytest_agentcap.turns import Stage
 
 
-def ask_oracles(truth: Truth, stage: Stage, progress: Progress, frozen: Path, programs: tuple[Started, ...]) -> Graded:
+def ask_oracles(
+    truth: Truth,
+    stage: Stage,
+    progress: Progress,
+    frozen: Path,
+    conversation: Conversation | None,
+    programs: tuple[Started, ...],
+) -> Graded:
     """Return what the oracles of a task on a repository say; `frozen` is a copy of the workspace."""
     plan, box = stage.plan, stage.box
     evidence = Evidence(
         frozen=frozen,
         changed=progress.patch.names if progress.patch else (),
-        conversation=conversation_of(plan.run, [call.rid for call in stage.lease.calls]),
+        conversation=conversation,
         workspace=box.workspace,
         home=box.home,
         offline=plan.options.network == "model",

@@ -6,8 +6,9 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_agentcap.assessment import assessment_in, conversation_of
+from pytest_agentcap.assessment import assessment_in
 from pytest_agentcap.budget import Budget
+from pytest_agentcap.conversation.session import Conversation
 from pytest_agentcap.formats.eval_rows import CaptureResult
 from pytest_agentcap.formats.results_jsonl import capture_row
 from pytest_agentcap.formats.told_steps import told_steps
@@ -87,12 +88,11 @@ def result_of(
     )
 
 
-def row_of(run: RunDirectory, result: SessionResult) -> CaptureResult:
+def row_of(run: RunDirectory, result: SessionResult, conversation: Conversation | None) -> CaptureResult:
     """Return a session's result as a row of a result file; its steps are from the wire, or as an adapter told them.
 
     Raises ValueError or OSError when what an adapter told of its steps cannot be read.
     """
     facts = asdict(result)
-    conversation = conversation_of(run, result.request_ids)
     told = () if conversation else told_steps(run, facts)
     return capture_row(facts, conversation, run.id, told)
