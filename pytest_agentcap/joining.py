@@ -23,7 +23,7 @@ from pytest_agentcap.runs.recovery import Hold, close_results
 _FILE = "joined.json"
 _NOT_REPEATED = frozenset({"--api-key", "--into", "--resume", "--force"})
 # What run.json has of the results, and gets from them again.
-_DERIVED = ("tasks", "turns_per_task", "network")
+_DERIVED = ("tasks", "turns_per_task", "network", "corpora", "fixtures", "sampling")
 
 
 class JoinError(Exception):

@@ -15,6 +15,7 @@ from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.results import SessionResult, create_result
 from pytest_agentcap.runs.writer import PairWriter
 from pytest_agentcap.sandbox.base import Sandbox, SandboxOptions
+from pytest_agentcap.sandbox.tree_digest import tree_digest
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.spec import AgentSpec
@@ -112,11 +113,20 @@ class SessionPlan:
             "metadata": dict(self.task.metadata),
             "corpus_hash": self.task.corpus_hash,
             "grader_hashes": dict(self.grader_hashes),
+            "fixtures": {path: _digest(folder) for path, folder in self.options.data.items()},
         }
 
     def timeout_s(self, task: Task) -> float:
         """Return seconds per turn: the option, else the task's own, else the agent's, else 1200."""
         return self.turn_timeout_s or task.timeout_s or self.agent.timeout_s or DEFAULT_TURN_TIMEOUT_S
+
+
+def _digest(folder: Path) -> str | None:
+    try:
+        return tree_digest(folder)
+    except OSError:
+        # A folder that is not there is told by the sandbox, which cannot be started with it.
+        return None
 
 
 @dataclass(slots=True)

@@ -264,11 +264,12 @@ class Session:
         answer: dict[str, Any] | None,
         *,
         tools: Any = TOOLS,
+        model: str = "org/m",
         **facts: Any,
     ) -> CallRecord:
         """Add a call and return its record; without an answer the upstream was overloaded."""
         number = len(self.records) + 1
-        request = {"model": "org/m", "messages": messages, **({"tools": tools} if tools else {})}
+        request = {"model": model, "messages": messages, **({"tools": tools} if tools else {})}
         body: Any = {"error": {"message": "overloaded"}}
         if answer is not None:
             usage = {"prompt_tokens": 10, "completion_tokens": number}

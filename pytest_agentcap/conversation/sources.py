@@ -11,7 +11,9 @@ from typing import Any
 from pytest_agentcap.conversation.files import open_captures
 from pytest_agentcap.conversation.records import CallRecord, SessionKey, record_of_capture, record_of_row
 from pytest_agentcap.conversation.session import Conversation, read_conversation
+from pytest_agentcap.conversation.values import as_object, parse
 from pytest_agentcap.runs.captures import Capture, CaptureError, read_head
+from pytest_agentcap.runs.circumstances import CIRCUMSTANCES_KEY, circumstances_of
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.manifest import read_manifest
 from pytest_agentcap.runs.order import order_calls, results_by_session
@@ -69,7 +71,8 @@ def _read_captures(
     results: Mapping[str, Mapping[str, Any]],
     faults: Faults,
 ) -> Iterator[CallRecord]:
-    of_run = {name: manifest.get(name) for name in _OF_RUN} | {"run_id": run.id}
+    of_run = {name: manifest.get(name) for name in _OF_RUN}
+    of_run |= {"run_id": run.id, "circumstances": circumstances_of(manifest, results.values())}
     for rid in rids:
         try:
             capture = Capture(rid, run.captures)
@@ -110,11 +113,12 @@ def session_keys(file: Any) -> list[SessionKey]:
 
 def _records(file: Any, path: str, faults: Faults) -> Iterator[CallRecord]:
     number = 0
+    circumstances = as_object(parse((file.metadata.metadata or {}).get(CIRCUMSTANCES_KEY.encode(), b"{}")))
     for batch in file.iter_batches(batch_size=_BATCH_ROWS):
         for row in batch.to_pylist():
             number += 1
             try:
-                yield record_of_row(row)
+                yield record_of_row({**row, "circumstances": circumstances.get(str(row.get("run_id")))})
             except ValueError as error:
                 faults.add(f"{path}: row {number}: {error}")
 

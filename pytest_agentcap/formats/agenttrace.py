@@ -15,7 +15,7 @@ from typing import Any
 from pytest_agentcap import __version__
 from pytest_agentcap.conversation.model import Call, ToolCall
 from pytest_agentcap.conversation.session import Conversation
-from pytest_agentcap.conversation.values import parse
+from pytest_agentcap.conversation.values import as_object, parse
 from pytest_agentcap.formats.agenttrace_parquet import RowsFile
 from pytest_agentcap.formats.facts import run_of, session_facts
 from pytest_agentcap.formats.lines import Line, json_line
@@ -67,6 +67,7 @@ def row(conversation: Conversation) -> dict[str, Any]:
         "upstream_url": conversation.record.text("upstream_url"),
         "served_model": conversation.record.text("served_model"),
         "served_build_info": conversation.record.text("served_build_info"),
+        **_circumstances(conversation),
         "clock": "epoch",
         "duration_source": "session" if whole.wall_s is not None else "captures" if on_wire is not None else None,
         "telemetry": {
@@ -84,6 +85,21 @@ def row(conversation: Conversation) -> dict[str, Any]:
         "llm_steps": [_step(number, step, calls[step.request_id]) for number, step in enumerate(telemetry.steps, 1)],
         "total_duration_ms": on_wire if whole.wall_s is None else _ms(whole.wall_s),
         "metadata": metadata,
+    }
+
+
+def _circumstances(conversation: Conversation) -> dict[str, Any]:
+    """Tell the machine, the image, the model server and the tasks of the session's run, where they are known."""
+    known = as_object(conversation.record.facts.get("circumstances"))
+    machine, corpus = as_object(known.get("machine")), str(conversation.record.text("corpus"))
+    return {
+        "platform": machine.get("platform"),
+        "hardware": {name: value for name, value in machine.items() if name != "platform"} or None,
+        "serving": known.get("serving"),
+        "image": known.get("image"),
+        "seed": known.get("seed"),
+        "corpus_digest": as_object(known.get("corpora")).get(corpus),
+        "fixtures": as_object(known["fixtures"]).get(corpus, {}) if "fixtures" in known else None,
     }
 
 

@@ -17,8 +17,14 @@ def session_facts(conversation: Conversation) -> dict[str, Any]:
         **{name: record.text(name) for name in _TEXTS},
         "trial": record.integer("trial"),
         "attempt": record.integer("attempt"),
-        "model": conversation.calls[0].model,
+        "model": _asked(conversation),
     }
+
+
+def _asked(conversation: Conversation) -> str | None:
+    """Name the model of the conversation about the task: agents ask others for titles, often first."""
+    main = conversation.main
+    return (main.calls if main else conversation.calls)[0].model
 
 
 def run_of(conversation: Conversation) -> str:

@@ -31,7 +31,7 @@ def merge_runs(parts: Sequence[Part], into: Path, *, latest: bool) -> ParquetRep
     kept = _last_of_each_test(results) if latest else results
     manifest = {key: value for key, value in sources[0].manifest.items() if key not in _OF_ONE_RUN}
     # The footer names the file where a run's own file names the run.
-    whole = RunFacts(RunDirectory(into.with_suffix("")), manifest, kept)
+    whole = RunFacts(RunDirectory(into.with_suffix("")), manifest, kept, parts=tuple(sources))
     return write_rows(into, whole, _rows(sources, kept, errors), errors)
 
 

@@ -19,6 +19,7 @@ from pytest_agentcap.publish.rows import Row, RunFacts, first_prompt, one_line, 
 from pytest_agentcap.publish.schema import DICTIONARY_COLUMNS, SCHEMA, STATISTICS_COLUMNS
 from pytest_agentcap.publish.summary import SUMMARY_KEY, Summary
 from pytest_agentcap.runs.captures import CaptureError
+from pytest_agentcap.runs.circumstances import CIRCUMSTANCES_KEY
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.manifest import read_manifest
 from pytest_agentcap.runs.masking import Mask
@@ -199,4 +200,5 @@ def _footer(facts: RunFacts, tasks: _Tasks) -> dict[str, str]:
         "tasks": json.dumps(tasks.listed()),
         "agentcap_version": __version__,
         "run_id": facts.run.id,
+        CIRCUMSTANCES_KEY: facts.redacted(json.dumps(facts.circumstances)),
     }

@@ -13,6 +13,7 @@ from pytest_agentcap.conversation.usage import usage_of
 from pytest_agentcap.publish.redact import redact_text
 from pytest_agentcap.publish.schema import BODIES, NAMES, fit
 from pytest_agentcap.runs.captures import CaptureError, Half, read_half
+from pytest_agentcap.runs.circumstances import circumstances_of
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.masking import Mask
 from pytest_agentcap.runs.telemetry import call_telemetry
@@ -30,12 +31,22 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """Hold what a run's rows share: its manifest, its results by session, and what no text may keep."""
+    """Hold what a run's rows share: its manifest, its results by session, and what no text may keep.
+
+    `parts` are the runs whose rows these are, where they are of several.
+    """
 
     run: RunDirectory
     manifest: Mapping[str, Any]
     results: Mapping[str, Mapping[str, Any]]
     redact: Mask = field(default_factory=Mask)
+    parts: tuple[RunFacts, ...] = ()
+
+    @property
+    def circumstances(self) -> dict[str, Any]:
+        """Return those of each run that the rows are of, by its id."""
+        told = {e.run.id: circumstances_of(e.manifest, e.results.values()) for e in self.parts or (self,)}
+        return {run: circumstances for run, circumstances in told.items() if circumstances}
 
     def read_row(self, rid: str) -> Row:
         """Make the row of one call; a response that cannot be read leaves `{}` and the error `unreadable_response`.

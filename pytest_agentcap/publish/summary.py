@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pytest_agentcap import __version__
 from pytest_agentcap.publish.rows import RunFacts, strip_revision
-from pytest_agentcap.runs.manifest import corpus_digests
+from pytest_agentcap.runs.circumstances import corpus_digests
 from pytest_agentcap.runs.order import last_attempts
 
 SUMMARY_KEY = "agentcap_summary"

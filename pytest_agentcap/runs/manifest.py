@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_agentcap.runs.circumstances import found_in
 from pytest_agentcap.runs.layout import RunDirectory, write_whole
 from pytest_agentcap.runs.results import read_result
 
@@ -54,7 +54,7 @@ class Manifest:
         """Rewrite run.json from the result files."""
         started = time.monotonic()
         results = self.outlines()
-        told = {**_held_to(results), "corpora": corpus_digests(results), "tasks": [_task(result) for result in results]}
+        told = {**_held_to(results), **found_in(results), "tasks": [_task(result) for result in results]}
         document = {**self.facts, **told}
         write_whole(self.run.manifest, json.dumps(document, indent=2).encode() + b"\n")
         ended = time.monotonic()
@@ -72,7 +72,9 @@ def _place(result: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _outline(result: Mapping[str, Any]) -> dict[str, Any]:
     turns = [{name: turn[name] for name in ("turn", "returncode", "duration_s")} for turn in result["turns"]]
-    return {**{key: value for key, value in result.items() if key not in _BULKY}, "turns": turns}
+    sampling = {name: value for name, value in (result.get("telemetry") or {}).items() if name == "sampling"}
+    short = {key: value for key, value in result.items() if key not in _BULKY}
+    return {**short, "turns": turns, "telemetry": sampling}
 
 
 def _held_to(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -92,17 +94,6 @@ def _task(result: dict[str, Any]) -> dict[str, Any]:
         "turns": result["turns"],
         **{key: result[key] for key in ("session", "corpus", "trial", "attempt", "verdict", "reason", "calls")},
         **{key: result.get(key) for key in ("nodeid", "ended_at", "run_limit")},
-    }
-
-
-def corpus_digests(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return for each corpus the SHA-256 of the tasks that ran, as sorted JSON lines of id and first prompt."""
-    tasks: dict[str, set[str]] = {}
-    for result in results:
-        line = json.dumps([result.get("task_id"), result.get("prompt")])
-        tasks.setdefault(str(result.get("corpus")), set()).add(line)
-    return {
-        corpus: hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest() for corpus, lines in sorted(tasks.items())
     }
 
 

@@ -37,7 +37,7 @@ class SessionResult:
 
     `models` has calls and tokens by the model that was asked for; the token counts beside it are the task's model's.
     `images` are the task's: `path` in its corpus, `media_type`, `sha256`. `assessment` is what the oracles of a task on
-    a repository found.
+    a repository found. `fixtures` has the digest of each tree of files that was mounted, by its path in the sandbox.
     """
 
     session: str
@@ -83,6 +83,7 @@ class SessionResult:
     waited_s: float = 0.0
     run_limit: bool = False
     images: tuple[Mapping[str, str], ...] = ()
+    fixtures: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def completed_turns(self) -> int:

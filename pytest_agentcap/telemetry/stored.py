@@ -7,7 +7,7 @@ and what can be derived from captures is derived from them when it is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, get_args
 
@@ -15,6 +15,7 @@ from pytest_agentcap.conversation.session import Conversation
 from pytest_agentcap.conversation.values import as_integer, as_number, as_object, as_objects, parse
 from pytest_agentcap.telemetry.model import (
     UNMEASURED,
+    ModelStep,
     Quality,
     Resources,
     SessionTelemetry,
@@ -44,10 +45,22 @@ def plain_telemetry(telemetry: SessionTelemetry) -> dict[str, Any]:
         "source": telemetry.session.source,
         "quality": telemetry.session.quality,
         "coverage": telemetry.coverage,
+        "sampling": _sampling(telemetry.steps),
         "session": asdict(telemetry.session),
         "turns": [{"turn": number, **asdict(used)} for number, used in sorted(telemetry.turns.items())],
         "calls": calls,
     }
+
+
+def _sampling(steps: Iterable[ModelStep]) -> dict[str, list[Any]]:
+    """Return the values that steps asked for of each parameter; null is among them where some left it to the server."""
+    found: dict[str, list[Any]] = {}
+    for step in steps:
+        for name, value in asdict(step.sampling).items():
+            told, values = None if value == () else value, found.setdefault(name, [])
+            if told not in values:
+                values.append(told)
+    return {name: values for name, values in found.items() if values != [None]}
 
 
 def _without_texts(values: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pytest_agentcap.view.pool import Pool, Slices, compress
 from pytest_agentcap.view.spans import spans_of
 
 # What a call's record holds beside bodies is shown as it is, but for what is long and told elsewhere.
-_NOT_SHOWN = frozenset({"body_base64", "raw_base64", "chunk_ms", "request", "response", "telemetry"})
+_NOT_SHOWN = frozenset({"body_base64", "raw_base64", "chunk_ms", "request", "response", "telemetry", "circumstances"})
 _TOLD_ELSEWHERE = frozenset({"request_ids", "telemetry"})
 
 

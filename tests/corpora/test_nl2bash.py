@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from pytest_agentcap.corpus.reader import read_corpus
+from pytest_agentcap.sandbox.tree_digest import tree_digest
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "corpora" / "nl2bash"
@@ -60,6 +61,8 @@ def test_there_are_more_than_sixty_tasks_each_with_its_gold_command_and_source()
 
 def test_the_tree_is_the_one_that_the_corpus_was_written_for(tree):
     assert FIXTURE.tree_digest(tree) == FIXTURE.DIGEST
+    # What runs tell of it.
+    assert tree_digest(tree) == FIXTURE.DIGEST
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)

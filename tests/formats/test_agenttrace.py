@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pytest_agentcap.conversation.session import read_conversation
-from pytest_agentcap.conversation.sources import Faults, read_run_directory
+from pytest_agentcap.conversation.sources import Faults, read_parquet, read_run_directory
 from pytest_agentcap.formats.agenttrace import FILE, PARQUET, lines, row
 from pytest_agentcap.formats.otlp import export_request
+from pytest_agentcap.publish.parquet import write_parquet
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.results import update_result
 
@@ -89,6 +90,33 @@ def test_a_session_that_was_measured_says_how_long_it_took(session, tmp_path):
     assert (told["total_duration_ms"], told["metadata"]["duration_source"]) == (9500.0, "session")
     assert told["metadata"]["telemetry"]["user_time_s"] == 1.0
     assert told["metadata"]["telemetry"]["coverage"] == 0.9
+
+
+def test_a_row_says_with_which_machine_server_and_files_it_was_made(session, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    session.save(run)
+    facts = {"machine": {"platform": "Linux-7", "cpus": 2}, "serving": {"model_hash": "m"}, "image": "i", "seed": 3}
+    run.manifest.write_text(json.dumps({"agent": "pi", "model": "org/m", **facts}))
+    update_result(run.result(session.name), fixtures={"/testdata": "d"})
+    path = write_parquet(run).path
+    for (conversation,) in (read_run_directory(run, Faults()), read_parquet(path, Faults())):
+        told = row(conversation)["metadata"]
+        assert (told["platform"], told["hardware"], told["serving"]) == ("Linux-7", {"cpus": 2}, {"model_hash": "m"})
+        assert (told["image"], told["seed"], told["fixtures"]) == ("i", 3, {"/testdata": "d"})
+        assert len(told["corpus_digest"]) == 64
+
+
+def test_what_is_not_known_of_a_run_is_null(conversation):
+    told = row(conversation)["metadata"]
+    names = ("platform", "hardware", "serving", "image", "seed", "corpus_digest", "fixtures")
+    assert [told[name] for name in names] == [None] * 7
+
+
+def test_the_model_is_that_of_the_task_and_not_of_a_title(new_session):
+    session = new_session()
+    session.call([session.user("title for: buy milk")], session.says("Milk"), model="org/small", tools=[])
+    session.call([session.SYSTEM, session.user("buy milk")], session.says("done"))
+    assert row(read_conversation(session.records))["model"] == "org/m"
 
 
 def test_the_trace_has_the_id_that_it_has_in_otlp(conversation):

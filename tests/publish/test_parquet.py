@@ -232,6 +232,7 @@ def test_the_footer_tells_run_agent_model_and_tasks(run):
     ]
     assert footer.pop("agentcap_version")
     assert json.loads(footer.pop("agentcap_summary"))["calls"] == 3
+    assert set(json.loads(footer.pop("agentcap_circumstances"))[run.id]) == {"corpora", "fixtures", "sampling"}
     assert footer == {"agent": "pi", "model": "org/m", "run_id": run.id}
 
 

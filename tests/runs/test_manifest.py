@@ -35,7 +35,7 @@ def test_a_manifest_has_the_names_that_agentcaps_readers_know(run):
     Manifest(run, FACTS).update()
     document = read_manifest(run)
 
-    assert list(document) == [*FACTS, "corpora", "tasks"]
+    assert list(document) == [*FACTS, "corpora", "fixtures", "sampling", "tasks"]
     [task] = document["tasks"]
     assert task == {
         "task_id": "a",
@@ -77,6 +77,18 @@ def test_an_update_follows_results_that_come_and_change(run):
     save_result(run, result("a", verdict="failed"))
     manifest.update()
     assert verdicts(run) == ["failed"]
+
+
+def test_trees_of_files_and_sampling_are_told_by_what_sessions_had(run):
+    first = {"telemetry": {"sampling": {"temperature": [0.2], "seed": [1]}}, "fixtures": {"/testdata": "abc"}}
+    save_result(run, result("a", **first))
+    save_result(run, result("b", 2, telemetry={"sampling": {"seed": [1, 2]}}, fixtures={"/more": None}))
+    save_result(run, result("c", 3, telemetry={"calls": {}}))
+    Manifest(run, FACTS).update()
+
+    document = read_manifest(run)
+    assert document["fixtures"] == {"c": {"/testdata": "abc", "/more": None}}
+    assert document["sampling"] == {"temperature": [0.2, None], "seed": [1, 2]}
 
 
 def test_a_change_within_one_tick_of_the_clock_is_seen(run):

@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import pytest
 
+from pytest_agentcap.assessment import conversation_of
+from pytest_agentcap.conversation.model import Sampling
 from pytest_agentcap.conversation.session import read_conversation
 from pytest_agentcap.conversation.sources import Faults, read_parquet, read_run_directory
 from pytest_agentcap.publish.parquet import write_parquet
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.results import update_result
 from pytest_agentcap.telemetry.model import UNMEASURED, Resources, SessionTelemetry
-from pytest_agentcap.telemetry.session import derived_telemetry
+from pytest_agentcap.telemetry.session import session_telemetry
 from pytest_agentcap.telemetry.steps import model_steps
 from pytest_agentcap.telemetry.stored import plain_telemetry, read_resources, read_telemetry
 from pytest_agentcap.telemetry.tools import tool_spans
@@ -70,6 +72,14 @@ def test_a_session_that_nobody_measured_has_its_steps_and_spans(session):
     assert (telemetry.turns, telemetry.coverage) == ({}, None)
 
 
+def test_the_parameters_that_were_asked_for_are_told_with_what_was_left_to_the_server(measured):
+    first, second = measured.steps
+    first = replace(first, sampling=Sampling(temperature=0.0, seed=7, stop=("x",)))
+    told = plain_telemetry(replace(measured, steps=(first, replace(second, sampling=Sampling(temperature=0.0)))))
+    assert told["sampling"] == {"temperature": [0.0], "seed": [7, None], "stop": [("x",), None]}
+    assert plain_telemetry(measured)["sampling"] == {}
+
+
 def test_texts_are_left_to_the_captures(measured):
     kept = json.dumps(plain_telemetry(measured))
     assert "done" not in kept
@@ -80,10 +90,10 @@ def test_telemetry_of_a_session_is_derived_from_its_pair_files(session, tmp_path
     run = RunDirectory(tmp_path / "run")
     session.save(run)
     rids = [record.rid for record in session.records]
-    telemetry = derived_telemetry(run, [*rids, "f" * 32])
+    telemetry = session_telemetry(conversation_of(run, [*rids, "f" * 32]), None, 1.0)
     assert [step.request_id for step in telemetry.steps] == rids
     assert [span.exit_code for span in telemetry.tools] == [0, 1]
-    assert derived_telemetry(run, []) == SessionTelemetry()
+    assert session_telemetry(conversation_of(run, []), None, 1.0) == SessionTelemetry()
 
 
 def test_what_somebody_else_wrote_into_resources_is_not_believed():
