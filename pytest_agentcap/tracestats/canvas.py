@@ -15,6 +15,7 @@ DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 3)), (0, (8, 2, 1, 2)))
 MARKERS = ("o", "x", "s", "+", "^", "v", "D")
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo", "+++")
 _INCHES = (7.2, 4.4)
+_INCHES_A_ROW = 0.5
 _DPI = 150
 _LABEL_CHARS = 40
 _SOURCES_NAMED = 3
@@ -28,13 +29,14 @@ class PlotsError(ValueError):
 class Plot:
     """Hold a figure that is to be drawn: its file's name, its title, how to draw it, and what it counts.
 
-    `draw` is given matplotlib's axes.
+    `draw` is given matplotlib's axes. `rows` is how many labelled rows it has: the figure is as high as they need.
     """
 
     name: str
     title: str
     draw: Callable[[Any], None]
     counted: str
+    rows: int = 0
 
 
 def series(names: Sequence[str]) -> Iterator[tuple[str, int]]:
@@ -64,7 +66,8 @@ def save(plot: Plot, source: str, folder: Path) -> list[Path]:
     matplotlib, figures = _matplotlib()
     written = []
     with matplotlib.rc_context({"svg.hashsalt": "agentcap", "svg.fonttype": "none", "hatch.linewidth": 0.6}):
-        figure = figures.Figure(figsize=_INCHES, layout="constrained")
+        size = (_INCHES[0], max(_INCHES[1], _INCHES_A_ROW * (plot.rows + 2)))
+        figure = figures.Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         plot.draw(axes)
         axes.set_title(plot.title)

@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_agentcap.runs.names import safe_name
 from pytest_agentcap.tracestats.canvas import DASHES, GREYS, HATCHES, MARKERS, Plot, label, save, series, source_of
 from pytest_agentcap.tracestats.figures import TimeShare, time_share
 from pytest_agentcap.tracestats.model import Trace, TracedCall
 
-OTHER = "other tools"
-_TOOLS = 6
+_V = TypeVar("_V")
+OTHER, OTHER_MODELS = "other tools", "other models"
+_NAMED = 6
 _MIB = 1 << 20
 # Below a hundredth of a millisecond no source counts.
 _LEAST_S = 1e-5
@@ -144,7 +145,8 @@ def time_shares(traces: Sequence[Trace]) -> Plot | None:
         axes.invert_yaxis()
         axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, -0.35))
 
-    return Plot("time_shares", "Where the time goes", draw, _n(sum(map(len, groups.values())), "sessions"))
+    counted = _n(sum(map(len, groups.values())), "sessions")
+    return Plot("time_shares", "Where the time goes", draw, counted, rows=len(groups))
 
 
 def tool_mix(traces: Sequence[Trace]) -> Plot | None:
@@ -183,6 +185,7 @@ def tokens_and_steps(traces: Sequence[Trace]) -> Plot | None:
             points.setdefault(trace.model or "not told", []).append((len(trace.steps), sum(inputs), sum(outputs)))
     if not points:
         return None
+    points = dict(_most_used(points, OTHER_MODELS))
 
     def draw(axes: Any) -> None:
         for model, at in series(list(points)):
@@ -223,7 +226,7 @@ def timeline(trace: Trace, number: int) -> Plot:
 
     name = f"timeline_{number:02}_{safe_name(trace.task or trace.trace_id)}"
     counted = f"{_n(len(steps), 'model steps')}, {_n(len(calls), 'tool calls')}"
-    return Plot(name, f"One session: {label(trace.task or trace.trace_id)}", draw, counted)
+    return Plot(name, f"One session: {label(trace.task or trace.trace_id)}", draw, counted, rows=len(lanes))
 
 
 PLANS: Mapping[str, Callable[[Sequence[Trace]], Plot | None]] = {
@@ -247,9 +250,13 @@ def _by_tool(traces: Iterable[Trace]) -> list[tuple[str, list[TracedCall]]]:
     for trace in traces:
         for call in trace.calls:
             groups.setdefault(call.tool, []).append(call)
+    return _most_used(groups, OTHER)
+
+
+def _most_used(groups: Mapping[str, list[_V]], other: str) -> list[tuple[str, list[_V]]]:
     ordered = sorted(groups.items(), key=lambda each: (-len(each[1]), each[0]))
-    rest = [call for _, calls in ordered[_TOOLS:] for call in calls]
-    return [*ordered[:_TOOLS], *([(OTHER, rest)] if rest else [])]
+    rest = [item for _, items in ordered[_NAMED:] for item in items]
+    return [*ordered[:_NAMED], *([(other, rest)] if rest else [])]
 
 
 def _n(count: int, what: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,7 +67,7 @@ def _step(step: Mapping[str, Any]) -> TracedStep:
 
 def _call(span: Mapping[str, Any], ours: bool) -> TracedCall:
     used = as_object(span.get("telemetry"))
-    user, system = as_number(used.get("user_time_s")), as_number(used.get("system_time_s"))
+    user, system = _finite(used.get("user_time_s")), _finite(used.get("system_time_s"))
     is_error = span.get("is_error")
     return TracedCall(
         span_id=str(span.get("span_id")),
@@ -129,5 +130,11 @@ def _named(value: Any) -> str | None:
 
 
 def _seconds(ms: Any) -> float | None:
-    value = as_number(ms)
+    value = _finite(ms)
     return None if value is None else value / 1000
+
+
+def _finite(value: Any) -> float | None:
+    """Return a number; Python's JSON has NaN and infinity for what somebody's division by 0 made."""
+    number = as_number(value)
+    return number if number is not None and math.isfinite(number) else None

@@ -13,7 +13,7 @@ from pytest_agentcap.conversation.files import HUB, CapturesFile, find_files
 from pytest_agentcap.conversation.session import Conversation
 from pytest_agentcap.conversation.sources import Faults, read_parquet, read_run_directory
 from pytest_agentcap.formats.agenttrace import row
-from pytest_agentcap.runs.layout import RunDirectory, workspace_folder
+from pytest_agentcap.runs.layout import RunDirectory, find_runs, workspace_folder
 from pytest_agentcap.runs.listing import find_run
 from pytest_agentcap.tracestats.model import Trace
 from pytest_agentcap.tracestats.rows import read_row, row_of_parquet
@@ -26,23 +26,37 @@ _NESTED = frozenset({"spans_json", "llm_steps_json"})
 def read_traces(targets: Iterable[str | RunDirectory], faults: Faults) -> Iterator[Trace]:
     """Yield the traces of run ids, run directories, files, folders and `hf://datasets/OWNER/NAME[@REVISION][/PATH]`.
 
-    Of a session of ours the highest attempt counts. What cannot be read of a file is told in `faults`. Raises
-    ValueError for a target that is nothing of these, and OSError when it cannot be read.
+    Of a session of ours the highest attempt counts, and that once, however many of the targets tell of it. What cannot
+    be read of a file is told in `faults`. Raises ValueError for a target that is nothing of these, and OSError when it
+    cannot be read.
     """
+    seen: set[tuple[str, ...]] = set()
+    for trace in _all_traces(targets, faults):
+        # agentcap's own files name no run, and their tasks alike; rids are one session's alone.
+        key = (trace.trace_id, *(step.step_id for step in trace.steps))
+        if trace.high_water or key not in seen:
+            seen.add(key)
+            yield trace
+
+
+def _all_traces(targets: Iterable[str | RunDirectory], faults: Faults) -> Iterator[Trace]:
     for target in targets:
-        run = target if isinstance(target, RunDirectory) else _run(target)
-        if run:
+        runs = [target] if isinstance(target, RunDirectory) else _runs(target)
+        for run in runs:
             yield from _of_conversations(run.id, read_run_directory(run, faults, latest=True))
-            continue
-        for file in _files(str(target)):
+        for file in [] if runs else _files(str(target)):
             try:
                 yield from _read_jsonl(file, faults) if file.name.endswith(".jsonl") else _read_parquet(file, faults)
             except file.raises as error:
                 raise OSError(f"{file.name}: {error}") from error
 
 
-def _run(target: str) -> RunDirectory | None:
-    return None if target.startswith(HUB) or Path(target).is_file() else find_run(workspace_folder(), target)
+def _runs(target: str) -> list[RunDirectory]:
+    """Return the run that a target names, or those of a folder that holds some."""
+    if target.startswith(HUB) or Path(target).is_file():
+        return []
+    run = find_run(workspace_folder(), target)
+    return [run] if run else [*find_runs(Path(target))]
 
 
 def _files(target: str) -> list[CapturesFile]:

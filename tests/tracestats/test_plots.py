@@ -7,48 +7,46 @@ import sys
 from pathlib import Path
 
 from pytest_agentcap.cli import main
-from pytest_agentcap.tracestats.plots import PLANS, tool_mix
+from pytest_agentcap.tracestats.canvas import save
+from pytest_agentcap.tracestats.plots import PLANS, peak_memory, tokens_and_steps, tool_mix
 from pytest_agentcap.tracestats.rows import read_row
 
 
-def test_every_figure_is_drawn_as_png_and_svg(run, capsys):
+@pytest.fixture
+def figures(run, capsys) -> dict[str, Path]:
+    """All figures of a run, by their files' names."""
     assert main(["plot", "shop-run"]) == 0
-    names = [*PLANS, "timeline_01_buy"]
-    assert {path.name for path in Path("figures").iterdir()} == {f"{n}.{s}" for n in names for s in ("png", "svg")}
-    assert capsys.readouterr().out.split() == [
-        f"figures/{name}.{suffix}" for name in names for suffix in ("png", "svg")
-    ]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in Path("figures").glob("*.png"))
+    drawn = {path.name: path for path in Path("figures").iterdir()}
+    assert set(capsys.readouterr().out.split()) == {str(path) for path in drawn.values()}
+    return drawn
 
 
-def test_figures_name_units_counts_and_source(run):
-    assert main(["plot", "shop-run", "--timelines", "0"]) == 0
-    text = {path.stem: path.read_text() for path in Path("figures").glob("*.svg")}
-    assert set(text) == set(PLANS)
+def test_every_figure_is_a_png_and_an_svg_in_grey_that_name_units_counts_and_source(figures):
+    import matplotlib.image
+
+    names = {*PLANS, "timeline_01_buy"}
+    assert set(figures) == {f"{name}.{suffix}" for name in names for suffix in ("png", "svg")}
+    for name in names:
+        pixels = matplotlib.image.imread(figures[f"{name}.png"])
+        assert (pixels[..., 0] == pixels[..., 1]).all()
+        assert (pixels[..., 1] == pixels[..., 2]).all()
+    text = {name: figures[f"{name}.svg"].read_text() for name in names}
     assert all("source: shop-run" in each and "n = " in each for each in text.values())
     units = {
         "tool_durations": "duration (s)", "cpu_and_wall": "user and system (s)", "peak_memory": "(MiB)",
         "time_shares": "(%)", "tool_mix": "tool calls", "tokens_and_turns": "tokens of a session",
+        "timeline_01_buy": "since the first request (s)",
     }  # fmt: skip
     assert all(unit in text[name] for name, unit in units.items())
     assert "n = 1 tool calls" in text["cpu_and_wall"]
 
 
-def test_figures_are_grey(run):
-    import matplotlib.image
-
-    assert main(["plot", "shop-run"]) == 0
-    for path in Path("figures").glob("*.png"):
-        pixels = matplotlib.image.imread(path)
-        assert (pixels[..., 0] == pixels[..., 1]).all()
-        assert (pixels[..., 1] == pixels[..., 2]).all()
-
-
-def test_the_same_data_gives_the_same_files(run):
-    for folder in ("one", "two"):
-        assert main(["plot", "shop-run", "--outdir", folder]) == 0
-    one, two = ({path.name: path.read_bytes() for path in Path(each).iterdir()} for each in ("one", "two"))
+def test_the_same_data_gives_the_same_files(foreign, tmp_path):
+    plot = peak_memory([read_row(foreign, "f")])
+    assert plot
+    one, two = ([path.read_bytes() for path in save(plot, "f", tmp_path / name)] for name in ("one", "two"))
     assert one == two
+    assert b"highest so far (AgentTrace) (n = 1)" in one[1]
 
 
 def test_what_is_not_known_is_not_drawn_and_named(workspace, foreign, capsys):
@@ -63,12 +61,6 @@ def test_what_is_not_known_is_not_drawn_and_named(workspace, foreign, capsys):
     ]
 
 
-def test_high_water_marks_stand_apart(workspace, foreign):
-    Path("rows.jsonl").write_text(json.dumps(foreign))
-    assert main(["plot", "rows.jsonl"]) == 0
-    assert "highest so far (AgentTrace) (n = 1)" in Path("figures/peak_memory.svg").read_text()
-
-
 def test_tools_beyond_the_sixth_share_a_bar(foreign):
     span = foreign["spans"][0]
     foreign["spans"] = [{**span, "tool_name": f"t{number}"} for number in range(9)]
@@ -79,6 +71,19 @@ def test_tools_beyond_the_sixth_share_a_bar(foreign):
     axes = Figure().subplots()
     plot.draw(axes)
     assert [text.get_text() for text in axes.get_yticklabels()] == [*(f"t{n}" for n in range(6)), "other tools"]
+
+
+def test_models_beyond_the_sixth_share_a_mark(foreign):
+    traces = [read_row({**foreign, "model": f"m{number}"}, "f") for number in range(9)]
+    plot = tokens_and_steps(traces)
+    assert plot
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    plot.draw(axes)
+    labels = axes.get_legend_handles_labels()[1]
+    assert len(labels) == 14
+    assert labels[-1] == "output, other models (n = 3)"
 
 
 def test_without_matplotlib_one_line_says_what_to_install(run, monkeypatch, capsys):

@@ -13,6 +13,7 @@ import pytest
 from pytest_agentcap.conversation.sources import Faults
 from pytest_agentcap.formats.export import export_format
 from pytest_agentcap.publish.parquet import write_parquet
+from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.tracestats.sources import read_traces
 
 
@@ -46,6 +47,31 @@ def test_rows_of_agenttrace_itself_are_read_from_jsonl_and_parquet(workspace, fo
     assert (call.command, call.exit_code, call.failed) == ("ls /testdata", 2, True)
     assert (call.cpu_s, call.duration_s, call.storage_read_bytes, call.syscall_read_bytes) == (0.5, 0.25, 0, None)
     assert (one.dataset, one.task, one.verdict, one.high_water, one.one_clock) == ("nl2bash", "3", None, True, False)
+
+
+def test_a_folder_of_runs_is_read_run_by_run_and_a_session_counts_once(run):
+    write_parquet(run)
+    export_format("agenttrace", [run], Path("out"))
+    traces, faults = read(".agentcap", "shop-run", "out", "out/agenttrace.jsonl")
+    assert [trace.place for trace in traces] == ["shop-run"]
+    assert faults == []
+
+
+def test_equal_names_of_other_sessions_are_other_sessions(run, new_session):
+    session = new_session("buy")
+    session.call([session.user("other")], session.says("yes"), request_id="f" * 32)
+    other = RunDirectory(Path("elsewhere/shop-run"))
+    session.save(other)
+    traces, _ = read("shop-run", str(other.path))
+    assert len({trace.trace_id for trace in traces}) == 1
+    assert len(traces) == 2
+
+
+def test_numbers_that_are_none_are_not_known(workspace, foreign):
+    foreign["total_duration_ms"], foreign["spans"][0]["duration_ms"] = float("nan"), float("inf")
+    Path("rows.jsonl").write_text(json.dumps(foreign))
+    (trace,), faults = read("rows.jsonl")
+    assert (trace.total_s, trace.calls[0].duration_s, faults) == (None, None, [])
 
 
 def test_a_bad_row_is_told_and_the_rest_is_read(workspace, foreign):
