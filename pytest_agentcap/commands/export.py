@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--latest", action="store_true", help="keep the highest attempt of each task and trial")
     parser.add_argument(
-        "--redact-host", action="store_true", help="with --format: this machine's home, folder and name are replaced"
+        "--redact-host", action="store_true", help="with --format: this machine's home, folders and name are replaced"
     )
     parser.add_argument(
         "--redact-path",
@@ -151,7 +151,7 @@ def _export_format(sources: list[RunDirectory | Path], args: argparse.Namespace)
     redaction = None
     if _redacts(args):
         paths, lines = (host_paths(), host_lines()) if args.redact_host else ([], [])
-        redaction = Redaction.of([*args.redact_path, *paths], [*args.redact_line, *lines])
+        redaction = Redaction.of([*args.redact_path, *paths], [*args.redact_line, *lines], sessions=args.redact_host)
     status = max([_finish(source) for source in sources if isinstance(source, RunDirectory)], default=0)
     folder = args.output or Path(f"agentcap-{args.format}")
     latest = args.latest or bool(args.push and not args.all_attempts)

@@ -43,7 +43,7 @@ def lines(conversations: Iterable[Conversation]) -> Iterator[Line]:
         rows.add(record)
         yield json_line(FILE, record)
     if rows.count:
-        yield Line(PARQUET, rows.finish())
+        yield Line(PARQUET, rows.finish(), records=0)
 
 
 def row(conversation: Conversation) -> dict[str, Any]:

@@ -16,10 +16,14 @@ from pytest_agentcap.runs.names import safe_name
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Hold a piece of a file, most often one line of JSON; `file` is its path below the export's folder."""
+    """Hold a piece of a file, most often one line of JSON; `file` is its path below the export's folder.
+
+    `records` is how many records it adds to the export: none when it tells again what other pieces tell.
+    """
 
     file: str
     data: bytes
+    records: int = 1
 
 
 @dataclass(slots=True)
@@ -60,22 +64,22 @@ def write_lines(folder: Path, lines: Iterable[Line]) -> ExportReport:
             raise ValueError(f"{path} would be written twice: two targets hold the same run")
         written.add(file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        records, size = _write(path, (piece.data for piece in pieces))
+        records, size = _write(path, pieces)
         report.files.append(path)
         report.records += records
         report.bytes += size
     return report
 
 
-def _write(path: Path, pieces: Iterator[bytes]) -> tuple[int, int]:
+def _write(path: Path, pieces: Iterator[Line]) -> tuple[int, int]:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     temporary = Path(name)
     records = size = 0
     try:
         with os.fdopen(handle, "wb") as file:
             for piece in pieces:
-                records += 1
-                size += file.write(piece)
+                records += piece.records
+                size += file.write(piece.data)
         temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException:

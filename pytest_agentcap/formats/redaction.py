@@ -25,6 +25,8 @@ from pytest_agentcap.conversation.values import encode, parse
 
 PATH = "<redacted path>"
 LINE = "<redacted line>"
+# Where the host sandbox puts the home and the workspace of each session.
+_SESSION_FOLDER = re.compile(r"/tmp/agentcap-\d+/[\w.-]+/\w+(?![\w.-]*\w)")
 
 
 @dataclass(slots=True)
@@ -42,8 +44,11 @@ class Redaction:
     _known: dict[Message, Message] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, paths: Iterable[str], lines: Iterable[str]) -> Redaction:
-        """Read options: `PATH` or `PATH=TEXT`, and regular expressions; raises ValueError for what is none."""
+    def of(cls, paths: Iterable[str], lines: Iterable[str], *, sessions: bool = False) -> Redaction:
+        """Read options: `PATH` or `PATH=TEXT`, and regular expressions; raises ValueError for what is none.
+
+        With `sessions`, the temporary folders of sessions on this machine are replaced as well.
+        """
         pairs = [(path.rstrip("/"), text) for path, _, text in (each.partition("=") for each in paths)]
         for path, _ in pairs:
             if not path.startswith("/"):
@@ -52,7 +57,7 @@ class Redaction:
             (re.compile(rf"{re.escape(path)}(?![\w.-]*\w)"), text or PATH)
             for path, text in sorted(pairs, key=lambda pair: -len(pair[0]))
         ]
-        return cls(found, [_pattern(each) for each in lines])
+        return cls([*found, *([(_SESSION_FOLDER, PATH)] if sessions else [])], [_pattern(each) for each in lines])
 
     @property
     def report(self) -> str:

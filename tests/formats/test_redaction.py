@@ -70,6 +70,16 @@ def test_what_has_no_hit_is_the_same(session):
     assert redaction.report == "redacted 0 paths and 0 lines in 0 sessions"
 
 
+def test_folders_of_sessions_on_this_machine_are_paths_of_it(session):
+    folder = "/tmp/agentcap-0/23346-3618761-4026531836/tmp5zkd_5b7"
+    redaction = Redaction.of([], [], sessions=True)
+    assert redaction.text(f"HOME={folder}/home:{folder}/work/a /tmp/agentcap-0/x") == (
+        "HOME=<redacted path>/home:<redacted path>/work/a /tmp/agentcap-0/x"
+    )
+    assert redaction.replaced_paths == 2
+    assert Redaction.of([], []).text(folder) == folder
+
+
 def test_names_that_become_one_keep_their_values():
     redaction = Redaction.of([], ["secret"])
     assert redaction._json('{"secret a":1,"secret b":2}') == '{"<redacted line>":1,"<redacted line>\'":2}'
