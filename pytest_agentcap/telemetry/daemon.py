@@ -40,10 +40,10 @@ class _Listener:
         Records are taken before events and added after them: a process's fork is then known, however short it lived.
         """
         records = self._read(self.records)
-        for data in self._read(self.events):
-            event = read_event(data)
-            if event is not None:
-                self.table.add_event(event)
+        events = [event for data in self._read(self.events) if (event := read_event(data)) is not None]
+        ended = {event.pid for event in events if event.what == "exit"}
+        for event in events:
+            self.table.add_event(event, ended)
         for data in records:
             for record in read_records(data):
                 self.table.add_record(record)

@@ -9,6 +9,7 @@ from pytest_agentcap.telemetry.processes import Process
 
 _PROC = "/proc"
 _ARGV_BYTES = 8192
+_PIECE_BYTES = 16384
 _VARIABLE = "="
 
 
@@ -100,12 +101,17 @@ def _numbers(data: bytes | None) -> dict[str, int]:
 
 
 def _read(path: str, size: int = 1 << 20) -> bytes | None:
+    """Read a file up to a size, by pieces: making room for all of it takes longer than reading what most files have."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:
-        return os.read(descriptor, size)
+        data = piece = os.read(descriptor, min(size, _PIECE_BYTES))
+        while len(piece) == _PIECE_BYTES and len(data) < size:
+            piece = os.read(descriptor, _PIECE_BYTES)
+            data += piece
+        return data
     except OSError:
         return None
     finally:

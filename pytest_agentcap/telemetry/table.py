@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from pytest_agentcap.telemetry.netlink import ProcessEvent, TaskRecord
@@ -55,11 +55,12 @@ class ProcessTable:
         for followed in self._followed.values():
             followed.lost += 1
 
-    def add_event(self, event: ProcessEvent) -> None:
+    def add_event(self, event: ProcessEvent, ended: Container[int] = ()) -> None:
+        """Add an event; `ended` are processes that are known to be gone by now, of which nothing can be read."""
         if event.what == "fork":
             self._fork(event)
         elif event.what == "exec":
-            self._exec(event)
+            self._exec(event, ended)
         elif event.pid in self._names:
             process = self._followed[self._names[event.pid]].live[event.pid]
             process.ended_ns, process.status = event.at_ns, event.status
@@ -88,7 +89,7 @@ class ProcessTable:
             parent = self._followed[name].live[event.parent or 0]
             self._add(name, Process(event.pid, event.parent, event.at_ns, argv=parent.argv))
 
-    def _exec(self, event: ProcessEvent) -> None:
+    def _exec(self, event: ProcessEvent, ended: Container[int]) -> None:
         name = self._names.get(event.pid)
         if name is None and self._followed:
             name = self.sandbox_of(event.pid, self._followed)
@@ -96,7 +97,7 @@ class ProcessTable:
                 self._add(name, Process(event.pid, None, event.at_ns))
         if name is not None and event.pid in self._names:
             process = self._followed[name].live[event.pid]
-            process.becomes(self.argv_of(event.pid))
+            process.becomes(None if event.pid in ended else self.argv_of(event.pid))
 
     def _add(self, name: str, process: Process) -> None:
         followed = self._followed[name]

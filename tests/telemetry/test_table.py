@@ -59,6 +59,16 @@ def test_a_process_that_becomes_another_program_keeps_the_words_of_both(table):
     assert (shell.argv, shell.earlier) == ("make", "sh\0-c\0sleep 1; make\nmake\n")
 
 
+def test_words_of_what_has_ended_are_not_looked_for(table):
+    asked = []
+    table.argv_of = asked.append
+    table.follow("/box", [Process(9, 1, 50)])
+    for pid in (10, 11):
+        table.add_event(fork(9, pid, 100))
+        table.add_event(ProcessEvent("exec", 110, pid), ended={10})
+    assert asked == [11]
+
+
 def test_threads_add_up_to_their_process(table):
     table.follow("/box", [Process(10, 1, 50)])
     table.add_record(record(31, tgid=10, rss=100))
