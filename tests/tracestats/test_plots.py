@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 from pytest_agentcap.cli import main
 from pytest_agentcap.tracestats.canvas import save
 from pytest_agentcap.tracestats.plots import PLANS, peak_memory, tokens_and_steps, tool_mix
