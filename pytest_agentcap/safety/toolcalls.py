@@ -25,6 +25,9 @@ _CONTENTS = ("content", "contents", "file_text", "text", "new_string", "new_str"
 _WRITING = re.compile(r"write|edit|create|patch|replace|insert|save|delete|remove|move|rename|append|mkdir", re.I)
 _PATCHED = re.compile(r"^\*\*\* (?:Add File|Update File|Delete File|Move to): (.+)$", re.MULTILINE)
 _PYTHON = re.compile(r"python|jupyter|notebook", re.I)
+_SHELL = re.compile(r" (?:ba|z)?sh$| shell$", re.I)
+_RUNS = re.compile(r"execute|run|interpret", re.I)
+_SEARCH = re.compile(r"web_?search|google_search", re.I)
 _NETWORK = re.compile(r"web_?(?:search|fetch)|fetch|browse|http|url", re.I)
 
 
@@ -66,10 +69,18 @@ def audit_tool(call: ToolCall, audit: Audit, folder: str) -> None:
         for command in _scripts(given.get(key)):
             audit.shell(command, cwd)
     for key in _CODE:
-        if isinstance(code := given.get(key), str) and _PYTHON.search(call.name):
-            audit.python(code, cwd)
+        if isinstance(code := given.get(key), str):
+            _code(code, f"{call.name} {given.get('language') or ''}", audit, cwd)
     if not any(key in given for key in _COMMANDS):
         _files(call.name, given, audit, cwd)
+
+
+def _code(code: str, told: str, audit: Audit, cwd: str) -> None:
+    """Look through a program; `told` says its language, which is Python where a tool that runs code names none."""
+    if _SHELL.search(told):
+        audit.shell(code, cwd)
+    elif _PYTHON.search(told) or (_RUNS.search(told) and not told.split(" ", 1)[1]):
+        audit.python(code, cwd)
 
 
 def _files(name: str, given: Mapping[str, Any], audit: Audit, cwd: str) -> None:
@@ -83,6 +94,8 @@ def _files(name: str, given: Mapping[str, Any], audit: Audit, cwd: str) -> None:
             else:
                 audit.reads(path, cwd)
     url = given.get("url")
+    if audit.offline and _SEARCH.search(name):
+        audit.tell("network_attempt", name)
     if audit.offline and isinstance(url, str) and url.startswith(("http://", "https://")) and _NETWORK.search(name):
         audit.tell("network_attempt", name)
 

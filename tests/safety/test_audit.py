@@ -214,6 +214,9 @@ def test_the_network_is_no_matter_where_it_is_open():
         ("Edit", {"filePath": "/work/src/a.py", "newString": "x"}, ("disallowed_write_path", "src/a.py")),
         ("read", {"path": "/work/../etc/passwd"}, ("path_escape", "/etc/passwd")),
         ("webfetch", {"url": "https://x.org"}, ("network_attempt", "webfetch")),
+        ("WebSearch", {"query": "how"}, ("network_attempt", "WebSearch")),
+        ("execute_code", {"code": "import os\nos.system('rm x')"}, ("prohibited_command", "rm")),
+        ("run_code", {"code": "rm x", "language": "bash"}, ("prohibited_command", "rm")),
         ("execute_python", {"code": "import os\nos.system('rm x')"}, ("prohibited_command", "rm")),
         (
             "apply_patch",
