@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from pytest_agentcap.report.difference import Difference, FigureChange, TaskChange
 from pytest_agentcap.report.markdown import NOT_KNOWN, cell, figure, table
 
+_WORDS = {
+    "duration_s": {"better": "faster", "worse": "slower"},
+    "cost_usd": {"better": "cheaper", "worse": "dearer"},
+}
 _FORMS = {"success": ".1%", "score": ".1f", "cost_usd": ".4f"}
 
 
@@ -41,7 +45,7 @@ def _figure_row(each: FigureChange) -> tuple[str, ...]:
         figure(each.difference, f"+{form}"),
         interval,
         figure(each.p, ".3f"),
-        each.direction,
+        _WORDS.get(each.name, {}).get(each.direction, each.direction),
     )
 
 

@@ -79,6 +79,15 @@ def test_the_command_fails_on_what_is_worse_and_reads_reports_too(make_run, caps
     assert json.loads(capsys.readouterr().out)["figures"][0]["direction"] == "better"
 
 
+def test_slower_and_dearer_runs_are_told_and_fail_nothing(make_run, capsys):
+    make_run("old", *((f"t{n}", "passed", {"ended_at": 12.0 + n, "cost_usd": 0.5}) for n in range(9)))
+    make_run("new", *((f"t{n}", "passed", {"ended_at": 22.0 + n, "cost_usd": 0.25}) for n in range(9)))
+    assert main(["diff", "old", "new"]) == 0
+    told = capsys.readouterr().out
+    assert "| duration_s | 9 | 6.0 | 16.0 | +10.0 | +10.0 to +10.0 | 0.004 | slower |" in told
+    assert "| cost_usd | 9 | 0.5000 | 0.2500 | -0.2500 | -0.2500 to -0.2500 | 0.004 | cheaper |" in told
+
+
 def test_any_worse_task_fails_if_asked(make_run, capsys):
     make_run("old", ("a", "passed", {}), ("b", "passed", {}), ("c", "failed", {}))
     make_run("new", ("a", "passed", {}), ("b", "failed", {}), ("c", "passed", {}))
