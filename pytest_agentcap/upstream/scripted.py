@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -34,18 +34,25 @@ class WireApi(Protocol):
     def error_body(self, message: str, kind: str = ...) -> dict[str, Any]: ...
 
 
+class _Scripts(NamedTuple):
+    """Hold a task's scripts as its references tell them, and as they are without any."""
+
+    told: tuple[Script, ...]
+    idle: tuple[Script, ...]
+
+
 class ScriptedModel:
     """Serve chat completions, responses, messages and Gemini's API from the references of learned tasks.
 
-    Every answer depends on nothing but its request and the tasks known at that time. Use `start`, or `with`. Under the
-    model id `nop` it knows no reference, and so does nothing.
+    Every answer depends on nothing but its request and the tasks known at that time. Use `start`, or `with`. Who asks
+    for the model `nop` is answered without any reference, and so does nothing.
     """
 
     def __init__(self, model_id: str = "scripted") -> None:
         self._model_id = model_id
         self._learning = threading.Lock()
         # Replaced, never changed: the server's thread reads it without a lock.
-        self._known: tuple[tuple[Task, tuple[Script, ...]], ...] = ()
+        self._known: tuple[tuple[Task, _Scripts], ...] = ()
         self._server = ServerThread(self._application(), "scripted-model")
 
     @classmethod
@@ -64,8 +71,8 @@ class ScriptedModel:
     def learn(self, task: Task) -> None:
         """Know a task's prompts and references from now on; each `learn` is undone by one `forget`."""
         with self._learning:
-            told = replace(task, references=()) if self._model_id == NOP else task
-            self._known = (*self._known, (task, scripts_of(told)))
+            known = _Scripts(scripts_of(task), scripts_of(replace(task, references=())))
+            self._known = (*self._known, (task, known))
 
     def forget(self, task: Task) -> None:
         """Undo one `learn` of a task.
@@ -118,7 +125,9 @@ class ScriptedModel:
                 return JSONResponse(api.error_body(str(error)), 400)
             model = request.model or http.path_params.get("model") or self._model_id
             request = replace(request, model=model, stream=request.stream or streamed)
-            reply = next_answer(request, [script for _, scripts in self._known for script in scripts])
+            idle = model.rpartition("/")[2] == NOP
+            known = [scripts.idle if idle else scripts.told for _, scripts in self._known]
+            reply = next_answer(request, [script for scripts in known for script in scripts])
             if streamed and http.query_params.get("alt") != "sse":
                 return JSONResponse([api.answer_body(request, reply)])
             if request.stream:

@@ -306,6 +306,18 @@ def test_an_unknown_prompt_is_told_that_there_is_no_reference(client: httpx.Clie
     assert reply.text == "There is no reference for this prompt: Something else"
 
 
+@pytest.mark.parametrize(("model", "acts"), [("nop", False), ("provider/nop", False), ("oracle", True), ("m", True)])
+def test_whoever_asks_for_nop_does_nothing_and_the_others_act(
+    client: httpx.Client, scripted: ScriptedModel, make_task: Callable[..., Task], model: str, acts: bool
+) -> None:
+    scripted.learn(make_task(PROMPT, references=("ls",)))
+    body = {**Chat().body([Chat().user(PROMPT)], stream=False), "model": model}
+
+    reply = Chat().reply(client.post(Chat().path(False), json=body).json())
+
+    assert (reply.command == "ls") is acts
+
+
 def test_a_task_is_known_until_it_is_forgotten_as_often_as_learned(
     client: httpx.Client, scripted: ScriptedModel, make_task: Callable[..., Task]
 ) -> None:
