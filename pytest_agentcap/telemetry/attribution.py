@@ -62,7 +62,7 @@ def started_by(spans: Iterable[ToolSpan], processes: Sequence[Process], epoch_ns
     for span in spans:
         below: set[int] = set()
         for process in owned[span.span_id].processes:
-            if process.parent in below or process.shell or process is owned[span.span_id].root:
+            if process.parent in below or process.runs_commands or process is owned[span.span_id].root:
                 below.add(process.pid)
                 words = tuple((process.argv or "").split("\0"))
                 known = words[0].rpartition("/")[2]

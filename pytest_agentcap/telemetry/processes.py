@@ -39,6 +39,11 @@ class Process:
     earlier: str | None = None
 
     @property
+    def runs_commands(self) -> bool:
+        """Tell whether it is or was a shell, as far as that was seen."""
+        return self.shell or (self.argv is not None and _program(self.argv) in _SHELLS)
+
+    @property
     def exit_code(self) -> int | None:
         """Return the exit code as a shell tells it: 128 + the signal's number for a process that was killed."""
         if self.status is None:

@@ -160,6 +160,12 @@ def test_programs_in_the_shell_of_a_tool_call_are_told_and_the_agents_own_are_no
     ]
 
 
+def test_samples_tell_of_shells_by_their_words_alone():
+    sampled = [process(2, 1, 10.1, 10.9, "/bin/sh\0-c\0make x"), process(3, 2, 10.2, 10.8, "curl\0x")]
+    found = started_by([span(10, 11, "other")], [AGENT, *sampled], EPOCH)
+    assert [program.name for program in found] == ["sh", "curl"]
+
+
 def test_a_process_whose_words_are_the_tool_calls_command_is_one_of_its_programs():
     (found,) = started_by([span(10, 11, "rm -f x")], [AGENT, process(2, 1, 10.1, 10.2, "rm\0-f\0x")], EPOCH)
     assert found == Started("r", "rm", ("rm", "-f", "x"))
