@@ -103,6 +103,7 @@ def assess(truth: Truth, evidence: Evidence) -> GraderResult:
         "commands": commands.used,
         "commands_ok": commands.ok,
         "max_commands": task.max_commands,
+        "answer": task.answer,
         "outputs": [asdict(check) for check in checks],
         "safety_events": [asdict(event) for event in events],
         "failure_reason": failure_reason(checks, events),

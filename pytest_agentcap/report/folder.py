@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shutil
 import tempfile
@@ -87,22 +88,24 @@ def _write_session(
         data = source.read_bytes()
         artifacts.mkdir(parents=True)
         write_whole(artifacts / "workspace.patch", data)
-        if f" b/{_ANSWERS}/".encode() in data:
-            _write_answers(source, artifacts)
+        answer = str((outcome.result.get("assessment") or {}).get("answer") or f"{_ANSWERS}/answer.json")
+        if any(f" b/{name}".encode() in data for name in (f"{_ANSWERS}/", answer)):
+            _write_answers(source, answer, artifacts)
     except (OSError, SandboxError) as error:
         faults.add(f"{source}: its files are not in the report: {error}")
 
 
-def _write_answers(patch: Path, artifacts: Path) -> None:
+def _write_answers(patch: Path, answer: str, artifacts: Path) -> None:
     """Write the files that a patch adds as the task's answer: regular ones alone, for an agent may add links."""
     with tempfile.TemporaryDirectory() as scratch:
         repository = Path(scratch, "answers")
         make_repository(repository)
-        git(repository, "apply", "--whitespace=nowarn", f"--include={_ANSWERS}/*", "--", str(patch.resolve()))
-        for file in sorted((repository / _ANSWERS).rglob("*")):
+        wanted = [f"--include={name}" for name in (f"{_ANSWERS}/*", glob.escape(answer))]
+        git(repository, "apply", "--whitespace=nowarn", *wanted, "--", str(patch.resolve()))
+        for file in sorted({repository / answer, *(repository / _ANSWERS).rglob("*")}):
+            parts = file.relative_to(repository).parts
             if file.is_file() and not file.is_symlink():
-                parts = file.relative_to(repository / _ANSWERS).parts
-                target = artifacts.joinpath(*(safe_name(part) for part in parts))
+                target = artifacts.joinpath(*(safe_name(part) for part in parts[parts[0] == _ANSWERS :]))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(target, file.read_bytes())
 

@@ -24,6 +24,12 @@ new file mode 100644
 +++ b/eval_artifacts/notes/a.md
 @@ -0,0 +1 @@
 +# Notes
+diff --git a/out/told[1].json b/out/told[1].json
+new file mode 100644
+--- /dev/null
++++ b/out/told[1].json
+@@ -0,0 +1 @@
++{}
 diff --git a/eval_artifacts/link b/eval_artifacts/link
 new file mode 120000
 --- /dev/null
@@ -116,7 +122,8 @@ def test_a_sessions_file_has_its_transcript_and_artifacts_without_links(make_run
     session.call([session.SYSTEM, session.user("buy milk")], asks)
     session.call([session.SYSTEM, session.user("buy milk"), asks, session.result("c1", "eggs")], session.says("bought"))
     session.save(run)
-    result = {**read(run.result("buy")), "patch": "workspaces/buy.patch"}
+    assessment = {"answer": "out/told[1].json", "outputs": []}
+    result = {**read(run.result("buy")), "patch": "workspaces/buy.patch", "assessment": assessment}
     run.result("buy").write_text(json.dumps(result))
     (run.path / "workspaces").mkdir()
     (run.path / "workspaces/buy.patch").write_text(PATCH)
@@ -132,7 +139,8 @@ def test_a_sessions_file_has_its_transcript_and_artifacts_without_links(make_run
     assert (told["transcript"]["safety_events"], told["transcript"]["model_final_message"]) == (None, None)
     assert (told["metrics"]["score_0_100"], told["metrics"]["hallucination_signals"]) == (None, 0)
     artifacts = Path("out/one/artifacts/shop/buy")
-    assert sorted(path.name for path in artifacts.iterdir()) == ["answer.json", "notes", "workspace.patch"]
+    assert sorted(path.name for path in artifacts.iterdir()) == ["answer.json", "notes", "out", "workspace.patch"]
+    assert [path.read_text() for path in (artifacts / "out").iterdir()] == ["{}\n"]
     assert (artifacts / "notes/a.md").read_text() == "# Notes\n"
     assert read(artifacts / "answer.json") == {"count": 3}
 
