@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import shutil
 import struct
 import threading
@@ -305,6 +306,17 @@ def test_what_tools_took_stands_by_their_calls_and_in_the_timeline(show, run):
     timeline = window.get_by_role("region", name="Timeline")
     assert timeline.locator(".lanes span").all_inner_texts() == ["Model", "Tools", "Idle", "CPU", "Memory"]
     assert "proc, sampled" in timeline.inner_text()
+
+
+def test_what_a_session_really_took_is_drawn(show, project):
+    busy = "python3 -c 'import time; e = time.time() + 1; b = bytearray(50 << 20)\nwhile time.time() < e: pass'"
+    project.write_jsonl({"id": "work", "input": "work", "reference": busy})
+    project.capture("prompts.jsonl").assert_outcomes(passed=1)
+    window = show(*map(RunDirectory, project.runs())).window
+    timeline = window.get_by_role("region", name="Timeline")
+    assert timeline.locator(".lanes span").all_inner_texts() == ["Model", "Tools", "Idle", "CPU", "Memory"]
+    assert re.search(r"Measured by:?\s+(taskstats, exact|proc, sampled|cgroup, window)", timeline.inner_text())
+    window.get_by_text(re.compile(r"exit code 0 · .* of CPU · .* MiB of memory")).wait_for()
 
 
 def test_outputs_stand_with_what_was_expected_beside_what_the_agent_did(show, run):
