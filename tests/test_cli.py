@@ -219,12 +219,12 @@ def test_export_of_one_run_that_fails_does_not_stop_the_others(workspace, run, c
     assert err.startswith(f"agentcap: {other.path}: not exported: ")
 
 
-def test_export_names_files_that_it_cannot_read_and_still_succeeds(run, capsys):
+def test_export_names_files_that_it_cannot_read_and_writes_the_rest(run, capsys):
     broken = run.captures / f"{RID}.response.json"
     broken.write_text("{")
-    assert main(["export", run.id]) == 0
+    assert main(["export", run.id]) == 1
     out, err = capsys.readouterr()
-    assert out.endswith("1 errors\n")
+    assert out.endswith(f"1 rows, {run.parquet.stat().st_size} bytes, 1 errors\n")
     assert err.startswith(f"agentcap: {broken}: not a capture file")
 
 

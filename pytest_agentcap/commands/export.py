@@ -183,7 +183,7 @@ def _finish(run: RunDirectory) -> int:
 
 
 def _export_run(run: RunDirectory, args: argparse.Namespace, progress: publishing.Progress | None) -> int:
-    """Write one run's parquet and say so; return 1 when it cannot be written."""
+    """Write one run's parquet and say so; return 1 when it cannot be written, or a file of the run not be read."""
     from pytest_agentcap.publish.parquet import write_parquet
 
     into = args.output / f"{run.id}.parquet" if args.output else None
@@ -210,7 +210,7 @@ def _write(source: Path, into: Path | None, make: Callable[[], ParquetReport]) -
     except (ValueError, OSError, pyarrow.ArrowException) as error:
         complain(f"{source}: not exported: {error}")
         return 1
-    for line in report.errors:
+    for line in (*report.errors, *report.notes):
         complain(line)
     write(f"{report.path}: {report.rows} rows, {report.bytes} bytes, {len(report.errors)} errors")
-    return 0
+    return 1 if report.errors else 0

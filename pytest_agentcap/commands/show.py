@@ -80,7 +80,7 @@ def _describe_call(run: RunDirectory, rid: str) -> dict[str, Any]:
     response, error = None, None
     try:
         response = read_half(path) if path.exists() else None
-    except CaptureError:
+    except (CaptureError, OSError):
         error = "unreadable_response"
     head = response.head if response else {}
     usage = usage_of(str(request.get("api") or "chat"), response)

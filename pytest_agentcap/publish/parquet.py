@@ -31,12 +31,13 @@ _ZSTD_LEVEL = 3
 
 @dataclass(frozen=True, slots=True)
 class ParquetReport:
-    """Tell what was written, and one line for each file of the run that could not be read."""
+    """Tell what was written, one line for each file of the run that could not be read, and what else is to be known."""
 
     path: Path
     rows: int
     errors: tuple[str, ...]
     bytes: int
+    notes: tuple[str, ...] = ()
 
 
 def write_parquet(

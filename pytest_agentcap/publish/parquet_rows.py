@@ -87,7 +87,7 @@ def convert_parquet(path: Path, into: Path, *, latest: bool = False) -> ParquetR
     scan = summary_of(open_captures(path).metadata).get("scan")
     left_out = copy_parquet(path, into, Mask(), scan, latest=latest)
     notes = tuple(f"{path}: its column {name} is left out" for name in left_out)
-    return ParquetReport(into, pq.read_metadata(into).num_rows, notes, into.stat().st_size)
+    return ParquetReport(into, pq.read_metadata(into).num_rows, (), into.stat().st_size, notes)
 
 
 def _copies(

@@ -134,6 +134,8 @@ def find_call(folder: Path, target: str) -> Capture | None:
         for run in find_runs(folder)
         for path in sorted(run.captures.glob(f"{target}*.request.json"))
     ]
-    if len(found) > 1:
-        raise TargetError(f"{target} is ambiguous: {', '.join(capture.rid for capture in found[:5])}")
+    # A run may have been copied: its calls are the same ones.
+    rids = sorted({capture.rid for capture in found})
+    if len(rids) > 1:
+        raise TargetError(f"{target} is ambiguous: {', '.join(rids[:5])}")
     return found[0] if found else None

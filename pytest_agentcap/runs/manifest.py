@@ -101,12 +101,14 @@ def read_manifest(run: RunDirectory) -> dict[str, Any]:
     """Read run.json; a run without one (agentcap writes its own at the end only) is an empty dict.
 
     Its tasks are as the results have them now, also of a run whose controller was killed or is still at work. Raises
-    ValueError naming the file when it is broken.
+    ValueError naming the file when it is broken, or cannot be read.
     """
     try:
         data = json.loads(run.manifest.read_bytes())
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise ValueError(f"{run.manifest}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{run.manifest}: not a run manifest: {error}") from error
     if not isinstance(data, dict):
@@ -124,7 +126,7 @@ def _as_of_now(run: RunDirectory, tasks: list[Any]) -> list[Any]:
     for path in sorted(run.results.glob("*.json")):
         if path.stem in open_ or path.stem not in listed:
             # Who counts results names the files that are none, and what is gone was taken away.
-            with contextlib.suppress(ValueError, KeyError, FileNotFoundError):
+            with contextlib.suppress(ValueError, KeyError, OSError):
                 told[path.stem] = _task(_outline(read_result(path)))
     known = [
         told.pop(task["session"], task) if isinstance(task, dict) and "session" in task else task for task in tasks

@@ -98,3 +98,22 @@ def test_the_commands_tell_them(run, capsysbinary):
         rid = path.name[:32]
         for options in ((), ("--request",), ("--messages",), ("--messages", "--json"), ("--raw",), ("--json",)):
             assert main(["show", rid, *options]) == 0, (rid, options)
+
+
+def test_files_that_cannot_be_read_are_lines_and_the_rest_is_written(run, capsys):
+    for path in (run.manifest, run.captures / f"{1:032x}.request.json", run.captures / f"{2:032x}.response.json"):
+        path.unlink()
+        path.mkdir()
+    (run.results / "odd.json").mkdir()
+    assert main(["export", run.id]) == 1
+    told = capsys.readouterr()
+    assert pq.read_metadata(run.parquet).num_rows == 3 * len(ODD)
+    for name in ("run.json", f"{1:032x}.request.json", f"{2:032x}.response.json", "odd.json"):
+        assert sum(f"{name}" in line for line in told.err.splitlines()) == 1
+    assert "4 errors" in told.out
+    assert main(["export", run.id, "--format", "sft", "-o", "out"]) == 1
+    assert main(["ls"]) == 0
+    assert "run.json" in capsys.readouterr().err
+    assert main(["show", run.id]) == 0
+    lines = list(RequestLevel(CallList(RunSource(run))).lines())
+    assert sum("(unreadable)" in line for line in lines) == 1
