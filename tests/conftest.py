@@ -290,6 +290,14 @@ class Session:
 
 
 @pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty workspace, in which the commands work."""
+    monkeypatch.delenv("AGENTCAP_WORKSPACE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def new_session() -> type[Session]:
     """Begin a session: its name, and what else its captures say of themselves."""
     return Session

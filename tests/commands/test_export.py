@@ -17,13 +17,11 @@ from pytest_agentcap.runs.recovery import Hold
 
 
 @pytest.fixture
-def make_run(tmp_path, new_session, monkeypatch):
+def make_run(workspace, new_session):
     """Save a run of one session that was tried twice."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("AGENTCAP_WORKSPACE", raising=False)
 
     def make(name: str, provider: str = "local", place: str = ".agentcap") -> RunDirectory:
-        run = RunDirectory(tmp_path / place / name)
+        run = RunDirectory(workspace / place / name)
         for attempt in (1, 2):
             session = new_session(f"buy-a{attempt}", attempt=attempt)
             session.call([session.SYSTEM, session.user("buy milk")], session.says("done"))

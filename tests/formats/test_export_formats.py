@@ -24,11 +24,9 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def run(tmp_path, new_session, monkeypatch):
+def run(workspace, new_session):
     """A run with three trials of a task, one of them tried twice."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("AGENTCAP_WORKSPACE", raising=False)
-    run = RunDirectory(tmp_path / "run")
+    run = RunDirectory(workspace / "run")
     for trial, attempt, verdict in ((1, 1, "infra"), (1, 2, "passed"), (2, 1, "failed"), (3, 1, "failed")):
         session = new_session(f"buy-t{trial}-a{attempt}", trial=trial, attempt=attempt, verdict=verdict)
         messages = [session.SYSTEM, session.user("buy milk")]

@@ -14,14 +14,6 @@ HOSTILE = "\x1b]0;evil\x07\x1b[2J\ttab\nline\r\x00nul\u202egnp.exe \ud800"
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty workspace, in which the commands work."""
-    monkeypatch.delenv("AGENTCAP_WORKSPACE", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def run(workspace: Path, new_session: Any) -> RunDirectory:
     """A session of two calls that uses a tool, one that asks something else, and a second trial that was refused."""
     run = RunDirectory(workspace / ".agentcap" / "pi-local-1")

@@ -37,11 +37,9 @@ RESPONSE = (
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_session: Any) -> RunDirectory:
+def run(workspace: Path, new_session: Any) -> RunDirectory:
     """A good session, and a call for each odd value, which all of its fields hold."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("AGENTCAP_WORKSPACE", raising=False)
-    run = RunDirectory(tmp_path / ".agentcap" / "pi-local-20260101-000000")
+    run = RunDirectory(workspace / ".agentcap" / "pi-local-20260101-000000")
     session = new_session("good")
     session.call([session.SYSTEM, session.user("go")], session.says("gone"), request_id="f" * 32)
     session.save(run)

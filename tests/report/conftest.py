@@ -16,13 +16,6 @@ EVENT = {"kind": "path_escape", "detail": "cat /etc/passwd"}
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("AGENTCAP_WORKSPACE", raising=False)
-    return tmp_path
-
-
-@pytest.fixture
 def make_run(workspace: Path) -> Callable[..., RunDirectory]:
     """Write a run; each task is its id, its verdict, and what else its result says."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +16,6 @@ from pytest_agentcap.telemetry.stored import plain_telemetry
 from pytest_agentcap.telemetry.tools import tool_spans
 
 USED = Resources("taskstats", "exact", 0.25, 0.05, 200 << 20, None, 0, 4096, 8192, 8192, 1, 0, 0.4, 0.1)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("AGENTCAP_WORKSPACE", raising=False)
-    return tmp_path
 
 
 @pytest.fixture

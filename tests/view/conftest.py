@@ -72,14 +72,6 @@ def read_page() -> type[ReadPage]:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty workspace, in which the commands work."""
-    monkeypatch.delenv("AGENTCAP_WORKSPACE", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def run(workspace: Path, new_session: Any) -> RunDirectory:
     """A session of two calls that uses a tool and changes a file, and a second trial that was refused."""
     run = RunDirectory(workspace / ".agentcap" / "pi-local-1")
