@@ -44,7 +44,7 @@ def load_request(source: str | Path, rid: str) -> Any:
     `source` is a run directory, its `captures` directory, a run id in the workspace, a captures parquet, a folder with
     such files, `hf://datasets/OWNER/NAME[@REVISION][/PATH]` or `OWNER/NAME` on the Hub. `rid` is a request id or its
     first digits, four or more. Raises ValueError when the source is none of these, UnknownRequest when it does not
-    hold the request or several fit.
+    hold the request or several fit, OSError when a file or the Hub cannot be read.
     """
     return _body(_load(source, [rid])[rid])
 
@@ -79,8 +79,12 @@ def _load(source: str | Path, rids: list[str]) -> dict[str, CallRecord]:
     if run:
         known = _choose((path.name.split(".")[0] for path in run.captures.glob("*.request.json")), rids, source)
         return {rid: _of_run(run, whole) for rid, whole in known.items()}
-    with ExitStack() as stack:
-        return _of_parquets([stack.enter_context(file.open()) for file in find_files(source)], rids, source)
+    files = find_files(source)
+    try:
+        with ExitStack() as stack:
+            return _of_parquets([stack.enter_context(file.open()) for file in files], rids, source)
+    except tuple({error for file in files for error in file.raises}) as error:
+        raise OSError(f"{source}: {error}") from error
 
 
 def _of_run(run: RunDirectory, rid: str) -> CallRecord:

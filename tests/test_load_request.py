@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_agentcap.captures import UnknownRequest, load_request, load_requests, load_template_inputs
+from pytest_agentcap.conversation.files import hub_errors
 from pytest_agentcap.publish.parquet import write_parquet
 from pytest_agentcap.runs.layout import RunDirectory
 
@@ -105,6 +106,22 @@ def test_a_dataset_on_the_hub_is_a_source(place, run, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.HfFileSystem", Hub)
     assert len(load_request(place, "aaaa2")["messages"]) == 4
     assert Hub.asked == ([] if place.endswith(".parquet") else ["datasets/org/base-captures/**/*.parquet"])
+
+
+def test_a_hub_that_breaks_off_is_told(run, tmp_path, monkeypatch):
+    Hub.root, Hub.asked = tmp_path / "hub", []
+    folder = Hub.root / "datasets" / "org" / "base-captures"
+    folder.mkdir(parents=True)
+    (folder / "t.parquet").write_bytes(run.parquet.read_bytes())
+    (failure, *_) = hub_errors()
+
+    def break_off(hub: Hub, path: str, mode: str, **_: Any) -> Any:
+        raise failure("the connection is gone")
+
+    monkeypatch.setattr(Hub, "open", break_off)
+    monkeypatch.setattr("huggingface_hub.HfFileSystem", Hub)
+    with pytest.raises(OSError, match=r"^org/base-captures: the connection is gone$"):
+        load_request("org/base-captures", "aaaa1")
 
 
 def test_template_inputs_hold_arguments_as_objects(source):
