@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 NAME = ".env"
 
 
@@ -32,29 +30,6 @@ class EnvFile:
         """Take them out again."""
         for name in self.names:
             os.environ.pop(name, None)
-
-
-ENV_FILE: pytest.StashKey[EnvFile] = pytest.StashKey()
-
-
-def read_for_session(config: pytest.Config) -> None:
-    """Do so for a pytest session, until it ends: the current directory's, else the rootdir's.
-
-    Workers have it from their controller. Raises pytest.UsageError.
-    """
-    try:
-        file = load_env_file(config.invocation_params.dir, config.rootpath)
-    except EnvFileError as error:
-        raise pytest.UsageError(str(error)) from error
-    if file is not None:
-        config.stash[ENV_FILE] = file
-        config.add_cleanup(file.forget)
-
-
-def env_file_lines(config: pytest.Config) -> list[str]:
-    """Return what the session's header says of it."""
-    file = config.stash.get(ENV_FILE, None)
-    return [f"agentcap: {file.told}"] if file else []
 
 
 def load_env_file(*folders: Path) -> EnvFile | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_agentcap.distributed import ASSIGNMENT
-from pytest_agentcap.envfile import env_file_lines
+from pytest_agentcap.envfile_session import env_file_lines
 from pytest_agentcap.live import LiveLine, live_line
 from pytest_agentcap.matrix import extent
 from pytest_agentcap.overrides import overrides_by_file

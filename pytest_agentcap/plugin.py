@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if is_worker(config):
         take_over(config)
     elif agents_given(config):
-        from pytest_agentcap.envfile import read_for_session
+        from pytest_agentcap.envfile_session import read_for_session
 
         read_for_session(config)
     settings = Settings.of(config)
