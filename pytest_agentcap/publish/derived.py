@@ -21,7 +21,7 @@ from pytest_agentcap.publish.card import BEGIN, CardError
 from pytest_agentcap.publish.derived_card import derived_card
 from pytest_agentcap.publish.destination import Destination
 from pytest_agentcap.publish.publisher import Gate, Passed, refuse_embedded
-from pytest_agentcap.publish.push import CARD, PushOptions, ensure_repository
+from pytest_agentcap.publish.push import CARD, PushOptions, ensure_repository, tell_file, tell_stale
 from pytest_agentcap.publish.redact import redact_text
 from pytest_agentcap.publish.remote import Hub, Operations, PushError, RepoState
 from pytest_agentcap.publish.scan import Document
@@ -175,8 +175,9 @@ def _push(hub: Hub, place: Destination, form: str, parts: Sequence[Part], option
         kind = "there already" if state else f"new, {'public' if options.public else 'private'}"
         say(f"would push to {repo} ({kind}):")
         for path, file in (item for part in parts for item in part.files.items()):
-            there = state is not None and path in state.digests
-            say(f"  {path}: {'there already' if there else f'{file.stat().st_size:,} bytes'}")
+            tell_file(path, file, state, say)
+        if state:
+            tell_stale(_stale(parts, state), options, say)
         return
     ensure_repository(hub, repo, options, say)
     message = f"agentcap export: add {form} ({sum(len(part.files) for part in parts)} file(s))"
@@ -196,8 +197,7 @@ def _operations(
     repo = str(place)
     index = _read_index(hub, place, form, state)
     new = [part for part in parts if not part.files.keys() <= state.digests.keys()]
-    current = {path for part in parts for path in part.files}
-    stale = [path for path in state.digests if path not in current and any(p.earlier.fullmatch(path) for p in parts)]
+    stale = _stale(parts, state)
     if not new and not (stale and options.replace):
         return []
     if stale and not options.replace:
@@ -213,10 +213,16 @@ def _operations(
         raise PushError(f"{repo}: {error}: mend it there and push again") from error
     return [
         *(CommitOperationAdd(path, str(file)) for part in new for path, file in sorted(part.files.items())),
-        *(CommitOperationDelete(path) for path in sorted(removed)),
+        *(CommitOperationDelete(path) for path in removed),
         CommitOperationAdd(INDEX, json.dumps({"format": form, "parts": index}, indent=2).encode() + b"\n"),
         CommitOperationAdd(CARD, card.encode()),
     ]
+
+
+def _stale(parts: Sequence[Part], state: RepoState) -> list[str]:
+    """Return the files that hold an earlier state of these parts."""
+    current = {path for part in parts for path in part.files}
+    return sorted(p for p in state.digests if p not in current and any(part.earlier.fullmatch(p) for part in parts))
 
 
 def _read_index(hub: Hub, place: Destination, form: str, state: RepoState) -> dict[str, dict[str, Any]]:

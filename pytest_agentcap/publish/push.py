@@ -70,16 +70,13 @@ class _Captures:
     def operations(self, state: RepoState) -> Operations:
         repo = self.place.captures
         new = {f"data/{run.name}": run for run in self.staged if f"data/{run.name}" not in state.digests}
-        current = {f"data/{run.name}" for run in self.staged}
-        stale = [
-            path for path in state.digests if path not in current and any(run.is_earlier(path) for run in self.staged)
-        ]
+        stale = _stale(self.staged, state)
         if stale and not self.options.replace:
             self.say(f"{repo}: {', '.join(stale)} hold an earlier state of these runs; --replace removes them")
         removed = stale if self.options.replace else []
         changes: list[CommitOperationAdd | CommitOperationDelete] = [
             *(CommitOperationAdd(path, str(run.parquet)) for path, run in sorted(new.items())),
-            *(CommitOperationDelete(path) for path in sorted(removed)),
+            *(CommitOperationDelete(path) for path in removed),
         ]
         if self.options.keep_card and CARD in state.digests:
             return changes
@@ -125,6 +122,12 @@ class _Traces:
         return [*adds, CommitOperationAdd(CARD, card.encode())]
 
 
+def _stale(staged: Sequence[StagedRun], state: RepoState) -> list[str]:
+    """Return the files that hold an earlier state of these runs."""
+    current = {f"data/{run.name}" for run in staged}
+    return sorted(p for p in state.digests if p not in current and any(run.is_earlier(p) for run in staged))
+
+
 def _card(hub: Hub, repo: str, state: RepoState) -> str | None:
     return hub.read(repo, CARD, state.head).decode("utf-8", "replace") if CARD in state.digests else None
 
@@ -139,6 +142,18 @@ def ensure_repository(hub: Hub, repo: str, options: PushOptions, say: Say) -> No
         say(f"{repo} is there already and stays {kind}: change that in its settings")
 
 
+def tell_file(path: str, file: Path, state: RepoState | None, say: Say) -> None:
+    """Say what a push would do with a file."""
+    there = state is not None and state.holds(path, file)
+    say(f"  {path}: {'there already' if there else f'{file.stat().st_size:,} bytes'}")
+
+
+def tell_stale(paths: Sequence[str], options: PushOptions, say: Say) -> None:
+    """Say what a push would do with files that hold an earlier state."""
+    for path in paths:
+        say(f"  {path}: an earlier state, {'removed' if options.replace else '--replace removes it'}")
+
+
 def _tell_dry(
     hub: Hub,
     place: Destination,
@@ -151,10 +166,10 @@ def _tell_dry(
     for repo in [place.captures, *(place.traces(agent) for agent in by_agent)]:
         state = hub.state(repo)
         say(f"would push to {repo} ({'there already' if state else f'new, {kind}'}):")
-        files = _files(place, repo, staged, by_agent)
-        for path, file in sorted(files.items()):
-            there = state is not None and path in state.digests
-            say(f"  {path}: {'there already' if there else f'{file.stat().st_size:,} bytes'}")
+        for path, file in sorted(_files(place, repo, staged, by_agent).items()):
+            tell_file(path, file, state, say)
+        if state and repo == place.captures:
+            tell_stale(_stale(staged, state), options, say)
     say(f"would put them into the collection {place}")
 
 

@@ -92,6 +92,9 @@ def test_a_changed_run_is_a_new_file_unless_it_replaces_the_old_one(hub, record,
     done = agentcap("export", run.id, "--push", "me/demo")
     assert f"{first} hold an earlier state of these runs; --replace removes them" in done.stdout
     assert len(parquets(hub)) == 2
+    done = agentcap("export", run.id, "--push", "me/demo", "--replace", "--dry-run")
+    assert f"  {first}: an earlier state, removed" in done.stdout
+    assert len(parquets(hub)) == 2
     done = agentcap("export", run.id, "--push", "me/demo", "--replace")
     assert done.returncode == 0, done.stderr
     [last] = parquets(hub)
