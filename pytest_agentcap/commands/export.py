@@ -104,6 +104,20 @@ def _check_redaction(args: argparse.Namespace) -> None:
         raise TargetError("export: captures stay verbatim: paths and lines are redacted with another --format only")
 
 
+def _tell_repeated(sources: Sequence[RunDirectory | Path]) -> None:
+    """Say which files hold the same run: states of it that were published one after another, for example."""
+    from pytest_agentcap.inspect.footer import read_footer
+
+    known: dict[str, str] = {}
+    for source in sources:
+        place = str(source.path if isinstance(source, RunDirectory) else source)
+        run_id = source.id if isinstance(source, RunDirectory) else read_footer(find_files(source)[0]).run_id
+        if run_id in known:
+            complain(f"{known[run_id]} and {place} both hold {run_id}: its calls come twice")
+        elif run_id:
+            known[run_id] = place
+
+
 def _export(sources: list[RunDirectory | Path], args: argparse.Namespace) -> int:
     if args.format:
         return _export_format(sources, args)
@@ -156,6 +170,7 @@ def _export_format(sources: list[RunDirectory | Path], args: argparse.Namespace)
     folder = args.output or Path(f"agentcap-{args.format}")
     latest = args.latest or bool(args.push and not args.all_attempts)
     report = export_format(args.format, sources, folder, latest=latest, redaction=redaction)
+    _tell_repeated(sources)
     for line in report.notes:
         complain(line)
     write(f"{folder}: {report.records} records in {len(report.files)} files, {report.bytes} bytes")

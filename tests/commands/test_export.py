@@ -64,6 +64,16 @@ def test_the_parquet_of_a_run_is_the_same_file_again(make_run):
     assert Path("out/captures.parquet").read_bytes() == run.parquet.read_bytes()
 
 
+def test_two_states_of_one_run_are_told(make_run, tmp_path, capsys):
+    run = make_run("pi-local-20260101-000000")
+    for name in ("a.parquet", "b.parquet"):
+        write_parquet(run, tmp_path / name)
+    assert main(["export", "a.parquet", "b.parquet", "--format", "sft", "-o", "out"]) == 0
+    said = capsys.readouterr()
+    assert said.err == f"agentcap: a.parquet and b.parquet both hold {run.id}: its calls come twice\n"
+    assert "4 records" in said.out
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
