@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +33,9 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class Grading:
-    """Grade rows by the same graders; a row has no workspace, so `cwd` is an empty folder."""
+    """Grade rows by the same graders; a row has no workspace, so there is no `cwd`."""
 
     graders: tuple[Grader, ...]
-    cwd: Path
 
     def grade(self, row: Mapping[str, Any]) -> Grade:
         """Grade a row with `input`, `output` and what else graders are given."""
@@ -46,7 +43,7 @@ class Grading:
         given = GraderInput(
             input=prompt if isinstance(prompt, str) else tuple(prompt),
             output=row["output"],
-            cwd=self.cwd,
+            cwd=None,
             task_id=str(row["id"]),
             turns=1 if isinstance(prompt, str) else len(prompt),
             hint=row.get("hint"),
@@ -61,15 +58,12 @@ class Grading:
         return Grade(score_of("passed" if passed else "failed", verdicts), tuple(verdicts))
 
 
-@contextmanager
-def open_grading(values: Sequence[str], judge: JudgeServer | None = None) -> Iterator[Grading]:
-    """Load graders, and give them a folder to stand in; raises ValueError for one that cannot be used."""
+def load_grading(values: Sequence[str], judge: Callable[[], JudgeServer | None]) -> Grading:
+    """Load graders, relative to the current folder; raises ValueError for one that cannot be used, `judge` included."""
     try:
-        graders = load_graders(values, base=Path.cwd(), tools=Toolbox(judge=judge))
+        return Grading(load_graders(values, base=Path.cwd(), tools=Toolbox(judge=judge())))
     except GraderError as error:
         raise ValueError(str(error)) from None
-    with tempfile.TemporaryDirectory(prefix="agentcap-grade-") as folder:
-        yield Grading(graders, Path(folder))
 
 
 def _named(verdict: Verdict) -> NamedResult:

@@ -22,6 +22,8 @@ from pytest_agentcap.strict import loads
 
 Task: TypeAlias = Mapping[str, Any]
 Strategy: TypeAlias = Callable[[Task], "Standing"]
+# What modules of agent-eval-harness may call it.
+_EXPORTS = ("grade", "default", "compare")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def plug_in(row: TrialResult) -> tuple[float | None, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class ProgramStrategy:
-    """Ask a Python file that defines `grade`, or an executable, how runs rank on a task."""
+    """Ask a Python file that defines `grade`, a module of JavaScript, or an executable how runs rank on a task."""
 
     ask: Callable[[bytes], tuple[bytes, bytes]]
     name: str
@@ -190,7 +192,7 @@ def load_strategy(name: str, graders: Sequence[str], trials: bool) -> Strategy:
     if len(graders) != 1:
         raise ValueError("--strategy custom: name one comparison grader with -g")
     try:
-        program = load_program(graders[0], base=Path.cwd())
+        program = load_program(graders[0], base=Path.cwd(), exports=_EXPORTS)
     except GraderError as error:
         raise ValueError(str(error)) from None
     return ProgramStrategy(program.ask, program.name)

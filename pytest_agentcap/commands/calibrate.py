@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_agentcap.commands.base import Commands
-from pytest_agentcap.commands.evals import SOURCES, add_output, count, emit, note, tell_faults
+from pytest_agentcap.commands.evals import SOURCES, add_output, count, emit, note, open_graders, tell_faults
 from pytest_agentcap.commands.output import complain
 
 if TYPE_CHECKING:
@@ -64,19 +64,17 @@ def _cut(
     from msgspec import to_builtins
 
     from pytest_agentcap.analysis.calibrate import sample_of
-    from pytest_agentcap.analysis.regrade import open_grading
-    from pytest_agentcap.judging import judge_of_environment
 
     if not graders:
         return [sample_of(row, name, score, None) for row, name, score in drawn], 0
     samples, status = [], 0
-    with open_grading(graders, judge_of_environment()) as grading:
-        for row, name, score in drawn:
-            grade = grading.grade(to_builtins(row))
-            if grade.problem:
-                complain(f"{name}: {grade.problem}")
-                status = 1
-            samples.append(sample_of(row, name, score, grade.score))
+    grading = open_graders(graders)
+    for row, name, score in drawn:
+        grade = grading.grade(to_builtins(row))
+        if grade.problem:
+            complain(f"{name}: {grade.problem}")
+            status = 1
+        samples.append(sample_of(row, name, score, grade.score))
     return samples, status
 
 

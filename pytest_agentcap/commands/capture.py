@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_agentcap.commands.base import Commands
-from pytest_agentcap.commands.evals import row_line
+from pytest_agentcap.commands.evals import open_graders, row_line
 from pytest_agentcap.commands.harness import (
     Session,
     add_harness,
@@ -42,13 +42,10 @@ def add(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from pytest_agentcap.analysis.regrade import open_grading
-    from pytest_agentcap.judging import judge_of_environment
-
     prompts = read_corpus(args)
-    with open_grading(args.grader, judge_of_environment()):
-        # Told before anything is run: those that cannot be used.
-        schema = schema_file(args.schema)
+    # Told before anything is run: those that cannot be used.
+    open_graders(args.grader)
+    schema = schema_file(args.schema)
     expected = len(prompts) * (args.k or 1)
     done = 0
     with open_rows(args.output, args.append) as rows:

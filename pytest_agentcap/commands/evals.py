@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from pytest_agentcap.runs.layout import write_whole
 from pytest_agentcap.text import printable
 
 if TYPE_CHECKING:
+    from pytest_agentcap.analysis.regrade import Grading
     from pytest_agentcap.conversation.sources import Faults
 
 SOURCES = "a JSONL file, a run, a captures parquet, hf://datasets/OWNER/NAME, or - for standard input"
@@ -44,6 +46,14 @@ def row_line(row: Any) -> str:
     from pytest_agentcap.formats.lines import json_line
 
     return json_line("", to_builtins(row)).data.decode().removesuffix("\n")
+
+
+def open_graders(values: Sequence[str]) -> Grading:
+    """Load what `-g` names, and the judge that the environment names; raises ValueError for what cannot be used."""
+    from pytest_agentcap.analysis.regrade import load_grading
+    from pytest_agentcap.judging import judge_of_environment
+
+    return load_grading(values, judge_of_environment)
 
 
 def tell_faults(faults: Faults) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pytest_agentcap.commands.base import Commands
-from pytest_agentcap.commands.evals import add_output, add_results, emit, note, tell_faults
+from pytest_agentcap.commands.evals import add_output, add_results, emit, note, open_graders, tell_faults
 from pytest_agentcap.commands.output import complain
 
 
@@ -18,27 +18,26 @@ def add(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from pytest_agentcap.analysis.regrade import GRADES, open_grading, score_fields
+    from pytest_agentcap.analysis.regrade import GRADES, score_fields
     from pytest_agentcap.analysis.sources import read_any
     from pytest_agentcap.analysis.views import jsonl_text
     from pytest_agentcap.conversation.sources import Faults
     from pytest_agentcap.formats.report_rows import GradedResult
-    from pytest_agentcap.judging import judge_of_environment
 
     faults = Faults()
+    grading = open_graders(args.grader)
     records = read_any(args.results, faults)
     for record in records:
         record.to(GradedResult)
     rows, status = [], 0
-    with open_grading(args.grader, judge_of_environment()) as grading:
-        for place, record in enumerate(records, 1):
-            grade = grading.grade(record.value)
-            if grade.problem:
-                complain(f"{record.place}: {grade.problem}")
-                status = 1
-            kept = {key: value for key, value in record.value.items() if key not in GRADES}
-            rows.append({**kept, **score_fields(grade)})
-            if args.progress:
-                note(f"[{place}/{len(records)}] {record.value['id']}")
+    for place, record in enumerate(records, 1):
+        grade = grading.grade(record.value)
+        if grade.problem:
+            complain(f"{record.place}: {grade.problem}")
+            status = 1
+        kept = {key: value for key, value in record.value.items() if key not in GRADES}
+        rows.append({**kept, **score_fields(grade)})
+        if args.progress:
+            note(f"[{place}/{len(records)}] {record.value['id']}")
     emit(jsonl_text(rows), args.output)
     return max(status, tell_faults(faults))

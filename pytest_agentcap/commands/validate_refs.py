@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_agentcap.commands.base import Commands
-from pytest_agentcap.commands.evals import add_output, emit, note, row_line
+from pytest_agentcap.commands.evals import add_output, emit, note, open_graders, row_line
 from pytest_agentcap.commands.output import complain
 
 if TYPE_CHECKING:
@@ -73,11 +73,9 @@ def _with_solution_and_without(files: Sequence[Path], args: argparse.Namespace) 
 
 def _as_answers(prompts: Sequence[PromptCase], graders: Sequence[str]) -> list[ValidationResult]:
     from pytest_agentcap.analysis.references import validate_answer
-    from pytest_agentcap.analysis.regrade import open_grading
-    from pytest_agentcap.judging import judge_of_environment
 
-    with open_grading(graders, judge_of_environment()) as grading:
-        return [validate_answer(prompt, grading) for prompt in prompts]
+    grading = open_graders(graders)
+    return [validate_answer(prompt, grading) for prompt in prompts]
 
 
 def _acted_out(prompts: Sequence[PromptCase], args: argparse.Namespace) -> list[ValidationResult]:

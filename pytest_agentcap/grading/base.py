@@ -31,15 +31,16 @@ class GraderInput:
     """Hold what a grader is told about a session.
 
     `input` is the prompt, or the prompts when there were several; `output` the agent's last reply. `cwd` is an absolute
-    path: a frozen copy of the workspace, which the agent has written and nobody may execute. `trajectory` has the steps
-    as result files tell them, where they are known. The rest is for built-in graders: `references` are the task's,
-    `changed` names the files of the workspace that the session changed, None where that is not known, and `bench` runs
-    programs over a copy of the workspace, None where there is none.
+    path: a frozen copy of the workspace, which the agent has written and nobody may execute; None for a finished
+    result, whose workspace is gone. `trajectory` has the steps as result files tell them, where they are known. The
+    rest is for built-in graders: `references` are the task's, `changed` names the files of the workspace that the
+    session changed, None where that is not known, and `bench` runs programs over a copy of the workspace, None where
+    there is none.
     """
 
     input: str | tuple[str, ...]
     output: str
-    cwd: Path
+    cwd: Path | None
     task_id: str
     turns: int = 1
     hint: str | None = None

@@ -99,11 +99,13 @@ class CheckGrader:
         argument = self.source.read(_CHECKS[self.name], given)
         if self.name == "git-diff" and given.changed is None:
             raise GraderError(f"grader {self.name}: it is not known what the session changed; see its notes")
+        if given.cwd is None and getattr(argument, "file", None) is not None:
+            raise GraderError(f"grader {self.name}: no workspace with {argument.file}; it needs a session's end")
         document = {
             "check": self.name,
             "argument": msgspec.to_builtins(argument),
             "output": given.output,
-            "cwd": str(given.cwd),
+            "cwd": str(given.cwd or ""),
             "changed": given.changed or (),
         }
         program = python_grader(self.name, Path(__file__).with_name("checks.py"), timeout_s=self.timeout_s)

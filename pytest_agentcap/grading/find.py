@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,14 @@ def load_grader(value: str | Path, *, base: Path, tools: Toolbox | None = None) 
     return built_in or load_program(value, base=base, timeout_s=tools.timeout_s)
 
 
-def load_program(value: str | Path, *, base: Path, timeout_s: float = DEFAULT_TIMEOUT_S) -> ProgramGrader:
+def load_program(
+    value: str | Path, *, base: Path, timeout_s: float = DEFAULT_TIMEOUT_S, exports: Sequence[str] = ("grade",)
+) -> ProgramGrader:
     """Return the program that a file is; a relative path starts at `base`. Nothing of the file is run.
 
-    A `.py` file that defines `grade` is called in a fresh interpreter, a JavaScript or TypeScript module by bun or
-    node, any other executable file is a program. Raises GraderError when the file is none of these.
+    A `.py` file that defines `grade` is called in a fresh interpreter, the first of `exports` that a JavaScript or
+    TypeScript module has by bun or node, any other executable file is a program. Raises GraderError when the file is
+    none of these.
     """
     path = (base / value).absolute()
     try:
@@ -60,7 +63,7 @@ def load_program(value: str | Path, *, base: Path, timeout_s: float = DEFAULT_TI
     if path.suffix == ".py" and _defines_grade(path):
         return python_grader(path.stem, path, timeout_s=timeout_s)
     if path.suffix in ENDINGS:
-        return script_grader(path, timeout_s=timeout_s)
+        return script_grader(path, timeout_s=timeout_s, exports=exports)
     if os.access(path, os.X_OK):
         return ProgramGrader(path.stem, (str(path),), timeout_s)
     if path.suffix == ".py":

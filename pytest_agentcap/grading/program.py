@@ -26,8 +26,8 @@ _STDERR_CHARS = 300
 class ProgramGrader:
     """Grade by a program that reads one JSON document on stdin and writes one on stdout.
 
-    It is given `input`, `output`, `hint`, `trajectory`, `metadata` (absent when there is none) and `cwd`. It starts in
-    an empty folder outside the workspace, with an empty home and no variable of the session but PATH and the locale.
+    It is given `input`, `output`, and `hint`, `trajectory`, `metadata` and `cwd` where there are any. It starts in an
+    empty folder outside the workspace, with an empty home and no variable of the session but PATH and the locale.
     """
 
     name: str
@@ -75,7 +75,8 @@ class ProgramGrader:
             document["trajectory"] = list(given.trajectory)
         if given.metadata:
             document["metadata"] = dict(given.metadata)
-        document["cwd"] = str(given.cwd)
+        if given.cwd is not None:
+            document["cwd"] = str(given.cwd)
         try:
             return json.dumps(document, allow_nan=False).encode("ascii")
         except (TypeError, ValueError) as error:

@@ -21,7 +21,7 @@ def main(path: str) -> int:
     # The grader's own prints, and those of programs it starts, go to stderr: stdout is for the result alone.
     result_fd = os.dup(1)
     os.dup2(2, 1)
-    given = {"hint": None, "trajectory": [], "metadata": {}, **json.load(sys.stdin.buffer)}
+    given = {"hint": None, "trajectory": [], "metadata": {}, "cwd": None, **json.load(sys.stdin.buffer)}
     try:
         grade = _load(path).__dict__["grade"]
         result = grade(**_accepted(grade, given))

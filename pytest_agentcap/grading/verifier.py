@@ -43,6 +43,8 @@ class VerifierGrader:
 
         Raises GraderError when the tests could not be run to their end.
         """
+        if given.cwd is None:
+            raise GraderError(f"grader {self.name}: there is no workspace to test; it needs a session at its end")
         started, door = time.monotonic(), ClosedDoor()
         with tempfile.TemporaryDirectory(prefix="agentcap-verifier-") as scratch:
             try:

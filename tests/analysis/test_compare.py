@@ -146,6 +146,17 @@ def test_an_executable_may_rank(write_rows, capture_of, capsys):
     assert report["headToHead"]["prompts"][0]["reasoning"] == "r"
 
 
+def test_a_module_may_rank_under_the_originals_names(write_rows, capture_of, capsys, need):
+    need("node")
+    a, b = write_rows("a.jsonl", capture_of("t", 0.0)), write_rows("b.jsonl", capture_of("t", 1.0))
+    Path("rank.mjs").write_text(
+        "export const compare = async ({ runs }) => ({ rankings: Object.entries(runs)"
+        ".map(([run, { score }]) => ({ run, rank: 2 - score.score, score: score.score })) })\n"
+    )
+    report, _ = compared(capsys, a, b, "-s", "custom", "-g", "rank.mjs")
+    assert report["headToHead"]["prompts"][0]["winner"] == "b"
+
+
 def test_a_comparison_grader_that_fails_loses_its_task_alone(write_rows, capture_of, capsys):
     a = write_rows("a.jsonl", capture_of("bad", 1.0), capture_of("good", 1.0))
     b = write_rows("b.jsonl", capture_of("bad", 0.0), capture_of("good", 0.0))

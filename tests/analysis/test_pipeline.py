@@ -193,6 +193,26 @@ def test_built_in_graders_judge_finished_results_too(rows, capsys):
     assert read("c.jsonl")[0]["reason"].startswith("grader command: there is no workspace to run it in")
 
 
+def test_a_finished_result_has_no_workspace(write_rows):
+    Path("g.py").write_text("def grade(cwd):\n    return {'pass': cwd is None}\n")
+    Path("g.sh").write_text("#!/bin/sh\ngrep -q cwd && echo '{\"pass\": false}' || echo '{\"pass\": true}'\n")
+    Path("g.sh").chmod(0o755)
+    name = write_rows(
+        "e.jsonl", {"id": "a", "input": "q", "output": "x", "metadata": {"contains": {"all": ["x"], "file": "f"}}}
+    )
+    assert main(["grade", name, "-g", "g.py", "-g", "./g.sh", "-o", "g.jsonl"]) == 0
+    assert read("g.jsonl")[0]["score"]["pass"]
+    assert main(["grade", name, "-g", "contains", "-o", "c.jsonl"]) == 1
+    assert read("c.jsonl")[0]["reason"] == "grader contains: no workspace with f; it needs a session's end"
+
+
+def test_a_judge_that_cannot_be_used_is_one_line(rows, capsys, monkeypatch):
+    monkeypatch.setenv("AGENTCAP_JUDGE_MODEL", "m")
+    monkeypatch.delenv("AGENTCAP_JUDGE_UPSTREAM", raising=False)
+    assert main(["grade", rows, "-g", "grader.py"]) == 2
+    assert "--judge-model m: needs its server" in capsys.readouterr().err
+
+
 def test_references_are_acted_out_for_built_in_graders(write_rows):
     task = {"id": "makes", "input": "make it", "reference": "touch made"}
     name = write_rows("prompts.jsonl", {**task, "metadata": {"command": "test -f made"}})
