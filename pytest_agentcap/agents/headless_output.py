@@ -22,11 +22,13 @@ class HeadlessAnswer:
 
 
 def read_output(schema: HeadlessSchema, output: str, arrivals: Sequence[float | None] = ()) -> HeadlessAnswer:
-    """Read a turn's JSON lines; `arrivals` says when each line came, in ms of the turn.
+    """Read a turn's JSON lines, or its text; `arrivals` says when each line came, in ms of the turn.
 
     The first event that is the result ends the turn: what comes after it is not looked at. A turn without one, or with
     an empty one, is answered by its messages.
     """
+    if schema.output_mode == "text":
+        return _text_answer(output.strip(), arrivals)
     steps: list[Step] = []
     reply, session = "", None
     for event, at_ms in _events(output, arrivals):
@@ -38,6 +40,11 @@ def read_output(schema: HeadlessSchema, output: str, arrivals: Sequence[float | 
     if not reply:
         reply = "\n".join(step.content for step in steps if step.type == "message" and step.content)
     return HeadlessAnswer(reply, session, tuple(join_calls(steps)))
+
+
+def _text_answer(text: str, arrivals: Sequence[float | None]) -> HeadlessAnswer:
+    steps = (Step("message", content=text, at_ms=arrivals[-1] if arrivals else None),) if text else ()
+    return HeadlessAnswer(text, None, steps)
 
 
 def _events(output: str, arrivals: Sequence[float | None]) -> Iterator[tuple[dict[str, Any], float | None]]:

@@ -82,7 +82,7 @@ class HistoryTemplate(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class HeadlessSchema(msgspec.Struct, frozen=True, rename="camel"):
-    """Hold one schema file; `timeout` is in milliseconds."""
+    """Hold one schema file; `timeout` is in milliseconds. The output mode `text` is an addition of this project."""
 
     version: Literal[1]
     name: str
@@ -94,7 +94,7 @@ class HeadlessSchema(msgspec.Struct, frozen=True, rename="camel"):
     auto_approve: tuple[str, ...] = ()
     cwd_flag: str = ""
     resume: Resume | None = None
-    output_mode: Literal["jsonpath", "passthrough"] = "jsonpath"
+    output_mode: Literal["jsonpath", "passthrough", "text"] = "jsonpath"
     output_events: tuple[EventMapping, ...] = ()
     passthrough_type_map: TypeMap | None = None
     history_template: str | HistoryTemplate = "User: {{input}}\nAssistant: {{output}}"

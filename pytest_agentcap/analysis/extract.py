@@ -46,6 +46,11 @@ def extract_row(schema: HeadlessSchema, raw: RawOutput) -> ExtractedResult:
         metadata=raw.metadata,
         timing=raw.timing,
         error=raw.error,
+        score=raw.score,
+        outcome=raw.outcome,
+        graders=raw.graders,
+        verdict=raw.verdict,
+        reason=raw.reason,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,7 @@ def _run(args: argparse.Namespace) -> int:
     done = 0
     with open_rows(args.output, args.append) as rows:
         waiting: dict[str, list[CaptureResult]] = {}
-        for session in run_sessions(prompts, schema, list(_words(args)), args):
+        for session in run_sessions(prompts, schema, [f"--trials={args.k}"] if args.k else [], args):
             done += 1
             tell_progress(args, done, expected, session)
             trials = waiting.setdefault(session.prompt.id, [])
@@ -62,17 +62,6 @@ def _run(args: argparse.Namespace) -> int:
     if done < expected:
         complain(f"{expected - done} of {expected} sessions did not take place")
     return 0 if done == expected else 1
-
-
-def _words(args: argparse.Namespace) -> Iterator[str]:
-    if args.k:
-        yield f"--trials={args.k}"
-    if args.concurrency > 1:
-        yield from ("-p", "xdist", "-n", str(args.concurrency))
-    if args.debug:
-        yield "--agentcap-debug"
-    yield from (f"--grader={grader}" for grader in args.grader)
-    yield from args.rest
 
 
 def _row(session: Session, args: argparse.Namespace) -> CaptureResult:

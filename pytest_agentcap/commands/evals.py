@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SOURCES = "a JSONL file, a run, a captures parquet, hf://datasets/OWNER/NAME, or - for standard input"
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
+def add_output(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there (default: standard output)")
 
 

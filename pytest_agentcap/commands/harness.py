@@ -40,27 +40,32 @@ class Session:
 
 
 def add_harness(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that capture and trials share."""
+    """Add the arguments that capture and trials have beside those of `run`."""
     parser.add_argument("prompts", nargs="?", metavar="PROMPTS", help="a JSONL corpus")
     parser.add_argument("--stdin", action="store_true", help="read the corpus from standard input")
     parser.add_argument("-s", "--schema", required=True, metavar="FILE", help="the agent's adapter schema, JSON")
     parser.add_argument("-c", "--cwd", metavar="DIR", help="every session works in a copy of it (default: empty)")
     parser.add_argument("--workspace-dir", type=Path, metavar="DIR", help="keep what sessions leave in folders there")
     parser.add_argument("-t", "--timeout", type=milliseconds, metavar="MS", help="what a turn may take")
-    parser.add_argument("-j", "--concurrency", type=positive, default=1, metavar="N", help="sessions at once (1)")
-    parser.add_argument("-g", "--grader", action="append", default=[], metavar="PATH", help="may be repeated")
     parser.add_argument("--full", action="store_true", help="rows with verdicts, estimates and where they come from")
-    parser.add_argument("--append", action="store_true", help="add to the file of -o")
-    parser.add_argument("--debug", action="store_true", help="show what the agents print, and pytest")
-    add_common(parser)
+    add_model(parser)
+    add_session(parser)
     parser.add_argument("rest", nargs="*", metavar="-- ...", help="further options of pytest, such as: -- -k name")
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add what every command that runs prompts has, `run` too."""
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add which model agents call."""
     parser.add_argument("--model", metavar="ID", help="call this model through the proxy; else agents use their own")
     parser.add_argument("--upstream", metavar="URL", help="the server of --model")
+
+
+def add_session(parser: argparse._ActionsContainer) -> None:
+    """Add what every command that runs prompts has, `run` too."""
+    parser.add_argument("-j", "--concurrency", type=positive, metavar="N", help="sessions at once (1)")
+    parser.add_argument("-g", "--grader", action="append", default=[], metavar="PATH", help="may be repeated")
+    parser.add_argument("--append", action="store_true", help="add to the file of -o")
     parser.add_argument("--progress", action="store_true", help="say on standard error how far it is")
+    parser.add_argument("--debug", action="store_true", help="show what the agents print, and pytest")
     add_output(parser)
 
 
@@ -119,6 +124,8 @@ def read_corpus(args: argparse.Namespace) -> list[PromptCase]:
     """Read the prompts of a file or of standard input; raises ResultsError naming the line that is wrong."""
     from pytest_agentcap.analysis.prompts import read_prompts
 
+    if args.rest and not args.rest[0].startswith("-"):
+        raise ValueError(f"{args.rest[0]}: name one file of prompts; options of pytest stand behind --")
     if args.stdin == (args.prompts is not None):
         raise ValueError("name a file of prompts, or pass --stdin")
     return read_prompts(args.prompts or "-", complain)
@@ -172,6 +179,12 @@ def _words(agent: str, args: argparse.Namespace) -> Iterator[str]:
         yield f"--turn-timeout={args.timeout / 1000:g}"
     if args.cwd:
         yield f"--workspace={args.cwd}"
+    if args.concurrency and args.concurrency > 1:
+        yield from ("-p", "xdist", "-n", str(args.concurrency))
+    if args.debug:
+        yield "--agentcap-debug"
+    yield from (f"--grader={grader}" for grader in args.grader)
+    yield from args.rest
 
 
 def _corpus_file(prompts: Sequence[PromptCase], given: str | None, folder: Path) -> Path:
@@ -188,7 +201,7 @@ def _corpus_file(prompts: Sequence[PromptCase], given: str | None, folder: Path)
 @contextmanager
 def _log(args: argparse.Namespace, folder: Path) -> Iterator[Path | None]:
     """Name the file that takes what pytest prints; none when it is to be seen."""
-    yield None if getattr(args, "debug", False) else folder / "pytest.log"
+    yield None if args.debug else folder / "pytest.log"
 
 
 def _told_by(command: Sequence[str], log: Path | None) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_agentcap.commands.evals import row_line
+from pytest_agentcap.commands.evals import open_graders, row_line
 from pytest_agentcap.commands.harness import (
     Session,
     milliseconds,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_agentcap.formats.eval_rows import RawOutput
 
 _SCRIPT = "command.sh"
-# The shell has the prompt as its last argument; no line of its output is looked for.
+# The shell has the prompt as its last argument; all of its output is the reply.
 _SHELL = {
     "version": 1,
     "name": "shell",
@@ -35,9 +35,11 @@ _SHELL = {
     "sessionMode": "iterative",
     "prompt": {},
     "output": {"flag": "", "value": ""},
-    "result": {"matchPath": "$.agentcap", "matchValue": "never", "contentPath": "$.agentcap"},
+    "outputMode": "text",
+    "result": {"matchPath": "$", "matchValue": "", "contentPath": "$"},
 }
-_CLEAN = frozenset({"captured", "passed", "failed"})
+# What an agent that did its part comes to; the rest is an error of the row.
+_AGENT_DONE = frozenset({"captured", "passed", "failed", "grader_error"})
 
 
 def run_raw(args: argparse.Namespace) -> int:
@@ -46,9 +48,10 @@ def run_raw(args: argparse.Namespace) -> int:
     args.prompts = None if args.prompts == "-" else args.prompts
     args.timeout = _milliseconds(args.timeout)
     prompts = read_corpus(args)
+    open_graders(args.grader)
     done = 0
-    with open_rows(args.output, append=False) as rows, _schema(args) as schema:
-        for session in run_sessions(prompts, schema, args.rest, args):
+    with open_rows(args.output, args.append) as rows, _schema(args) as schema:
+        for session in run_sessions(prompts, schema, (), args):
             done += 1
             tell_progress(args, done, len(prompts), session)
             write_row(rows, row_line(_raw_row(session)))
@@ -90,11 +93,14 @@ def _raw_row(session: Session) -> RawOutput:
     from msgspec import UNSET
 
     from pytest_agentcap.formats.eval_rows import RawOutput, RawTiming
+    from pytest_agentcap.formats.plain_rows import plain_capture
+    from pytest_agentcap.formats.results_jsonl import capture_row
 
     result, prompt = session.result, session.prompt
+    graded = plain_capture(capture_row(result, None))
+    broken = result["verdict"] == "grader_error"
     lines, arrivals = _lines(session)
     start, end = round(1000 * result["started_at"]), round(1000 * result["ended_at"])
-    clean = result["verdict"] in _CLEAN
     return RawOutput(
         id=prompt.id,
         input=prompt.input,
@@ -102,8 +108,13 @@ def _raw_row(session: Session) -> RawOutput:
         metadata=prompt.metadata,
         raw_lines=lines,
         timing=RawTiming(start, end, end - start),
-        error=UNSET if clean else f"{result['verdict']}: {result['reason']}",
+        error=UNSET if result["verdict"] in _AGENT_DONE else f"{result['verdict']}: {result['reason']}",
         arrivals=arrivals if any(at is not None for at in arrivals) else UNSET,
+        score=graded.score,
+        outcome=graded.outcome,
+        graders=graded.graders,
+        verdict=graded.verdict if broken else UNSET,
+        reason=graded.reason if broken else UNSET,
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pytest_agentcap.commands.base import Commands
-from pytest_agentcap.commands.harness import add_common
+from pytest_agentcap.commands.harness import add_model, add_session
 from pytest_agentcap.commands.output import complain, write
 
 # agentcap's name, and pytest's where that is another.
@@ -43,6 +43,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--skills", metavar="DIR", help="a folder of skills")
     parser.add_argument("--tool-dir", metavar="DIR", help="a folder whose bin/ is on the agent's PATH")
     parser.add_argument("--label", metavar="TEXT", help="stored with every capture")
+    add_model(parser)
     parser.add_argument("words", nargs="*", metavar="-- ...", help="further options of pytest, such as: -- -n 4")
     raw = parser.add_argument_group("as agent-eval-harness", "run [PROMPTS] with one of -s, --simple, --shell")
     raw.add_argument("-s", "--schema", metavar="FILE", help="the agent's adapter schema, JSON")
@@ -50,7 +51,7 @@ def add(commands: Commands) -> None:
     raw.add_argument("--shell", metavar="COMMAND", help="a shell command that reads $PROMPT")
     raw.add_argument("--stdin", action="store_true", help="read the prompts from standard input (default)")
     raw.add_argument("-c", "--cwd", metavar="DIR", help="every session works in a copy of it (default: empty)")
-    add_common(parser)
+    add_session(raw)
     parser.set_defaults(command=_run)
 
 
@@ -61,7 +62,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _run_tasks(args: argparse.Namespace) -> NoReturn:
-    for name in ("stdin", "cwd", "output", "progress"):
+    for name in ("stdin", "cwd", "concurrency", "grader", "output", "append", "progress", "debug"):
         if getattr(args, name):
             raise ValueError(f"run: --{name} is for prompts run with -s, --simple or --shell: name one")
     if not args.agent or not args.tasks:

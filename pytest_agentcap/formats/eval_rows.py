@@ -195,7 +195,10 @@ class RawTiming(Struct, frozen=True, rename="camel", forbid_unknown_fields=True)
 
 
 class RawOutput(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """Hold what a program printed, line by line; `arrivals` is this project's: when each line came, in ms."""
+    """Hold what a program printed, line by line.
+
+    What follows `error` is this project's: when each line came, in ms, and the grade of a session that was graded.
+    """
 
     id: str
     input: Input
@@ -205,10 +208,15 @@ class RawOutput(Struct, frozen=True, rename="camel", forbid_unknown_fields=True,
     timing: RawTiming
     error: OptionalText = UNSET
     arrivals: list[Number | None] | UnsetType = UNSET
+    score: GraderResult | UnsetType = UNSET
+    outcome: OptionalObject = UNSET
+    graders: list[NamedResult] | UnsetType = UNSET
+    verdict: OptionalText = UNSET
+    reason: OptionalText = UNSET
 
 
 class ExtractedResult(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """Hold what a program's output means."""
+    """Hold what a program's output means, and the grade that the raw row had."""
 
     id: str
     input: Input
@@ -219,6 +227,11 @@ class ExtractedResult(Struct, frozen=True, rename="camel", forbid_unknown_fields
     metadata: OptionalObject = UNSET
     timing: RawTiming
     error: OptionalText = UNSET
+    score: GraderResult | UnsetType = UNSET
+    outcome: OptionalObject = UNSET
+    graders: list[NamedResult] | UnsetType = UNSET
+    verdict: OptionalText = UNSET
+    reason: OptionalText = UNSET
 
 
 class SummaryResult(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

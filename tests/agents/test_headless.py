@@ -235,6 +235,13 @@ def test_events_of_an_agent_that_are_steps_already_are_passed_through():
     assert [step.type for step in read_output(native, lines_of({"type": "plan"}, {"type": "say"})).steps] == ["plan"]
 
 
+def test_an_output_that_is_text_is_the_reply():
+    answer = read_output(schema_of(outputMode="text"), '{"type": "result"}\nand more\n', [1.0, 2.5])
+    assert answer.reply == '{"type": "result"}\nand more'
+    assert [(step.type, step.content, step.at_ms) for step in answer.steps] == [("message", answer.reply, 2.5)]
+    assert read_output(schema_of(outputMode="text"), "\n").steps == ()
+
+
 def test_an_id_of_the_session_is_found_where_the_original_looked_for_it_too():
     assert read_output(schema_of(), lines_of({"session_id": "s1"})).session_id == "s1"
 

@@ -156,11 +156,40 @@ def test_a_shell_has_the_prompt_as_a_parameter(flag, command, tmp_path):
     assert done.stdout.strip() == (prompt.upper() if flag == "--simple" else prompt)
 
 
-def test_a_shell_command_that_fails_is_an_error_of_its_row(adapter, capsys):
-    adapter.write_jsonl({"id": "a", "input": "hello"})
-    assert main(["run", "prompts.jsonl", "--shell", 'echo "$PROMPT"; echo why >&2; exit 3', "-t", "60000"]) == 0
-    (row,) = rows(capsys.readouterr().out)
-    assert (row["rawLines"], row["error"]) == (["hello"], "agent_error: turn 1 ended with exit code 3: why")
+def test_a_shell_command_is_graded_by_what_it_prints_and_its_failure_is_an_error(adapter, capsys):
+    adapter.write_jsonl({"id": "a", "input": ["hello", "there"], "hint": "HELLO"}, {"id": "b", "input": "fail"})
+    Path("r.jsonl").write_text('{"id": "old"}')
+    command = 'echo "$PROMPT" | tr a-z A-Z; case $PROMPT in fail) echo why >&2; exit 3;; esac'
+    words = ["-t", "60000", "-j", "2", "-g", "g.py", "-g", "regex:THERE", "--append", "-o", "r.jsonl", "--debug"]
+    assert main(["run", "prompts.jsonl", "--shell", command, *words]) == 0
+    old, *told = rows(Path("r.jsonl").read_text())
+    assert old == {"id": "old"}
+    first, second = sorted(told, key=lambda row: row["id"])
+    jsonschema.Draft202012Validator(schema_of("RawOutput")).validate(first)
+    assert first["rawLines"] == ["HELLO", "USER: HELLO", "ASSISTANT: HELLO", "USER: THERE"]
+    assert [(each["name"], each["pass"]) for each in first["graders"]] == [("g", True), ("regex", True)]
+    assert (first["score"], "error" in first) == ({"pass": True, "score": 1.0, **reasons(first)}, False)
+    assert (second["rawLines"], second["error"]) == (["FAIL"], "agent_error: turn 1 ended with exit code 3: why")
+    assert "score" not in second
+
+
+def reasons(row: dict) -> dict:
+    return {"reasoning": f"regex: {row['graders'][1]['reasoning']}"}
+
+
+def test_a_grade_stays_with_what_a_program_printed(adapter, capsys):
+    timing = {"timing": {"start": 0, "end": 1, "total": 1}}
+    graded = {"score": {"pass": True, "score": 0.5}, "outcome": {"n": 1}}
+    broken = {"verdict": "grader_error", "reason": "why"}
+    raw = [{"id": name, "input": "q", "rawLines": ["{}"], **timing, **more} for name, more in
+           (("a", graded), ("b", broken), ("c", {}))]  # fmt: skip
+    adapter.write_jsonl(*raw, name="raw.jsonl")
+    assert main(["extract", "raw.jsonl", "-s", "a.json", "-o", "e.jsonl"]) == 0
+    told = rows(Path("e.jsonl").read_text(), "ExtractedResult")
+    parts = ("score", "outcome", "verdict", "reason")
+    assert [{key: row[key] for key in parts if key in row} for row in told] == [graded, broken, {}]
+    assert main(["format", "e.jsonl", "-f", "markdown"]) == 0
+    assert "- **Pass rate**: 1/1 (100.0%)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -170,6 +199,10 @@ def test_a_shell_command_that_fails_is_an_error_of_its_row(adapter, capsys):
         (["capture", "prompts.jsonl", "-s", "broken.json"], "--schema broken.json: "),
         (["capture", "prompts.jsonl", "-s", "a.json", "-g", "none.py"], "none.py: No such file"),
         (["capture", "-s", "a.json"], "name a file of prompts, or pass --stdin"),
+        (["capture", "prompts.jsonl", "bad.jsonl", "-s", "a.json"], "bad.jsonl: name one file of prompts"),
+        (["run", "prompts.jsonl", "-s", "a.json", "-g", "none.py"], "none.py: No such file"),
+        (["run", "prompts.jsonl", "-s", "a.json", "--append"], "--append: name the file with -o"),
+        (["run", "--agent", "a", "--tasks", "t", "-j", "2"], "run: --concurrency is for prompts run with -s"),
         (["capture", "bad.jsonl", "-s", "a.json"], "bad.jsonl:2: not a PromptCase"),
         (["capture", "prompts.jsonl", "-s", "a.json", "--append"], "--append: name the file with -o"),
         (["run", "prompts.jsonl", "--simple", "echo"], "--simple: write {} where the prompt goes"),
