@@ -56,7 +56,7 @@ class Teller:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self._tell({"problem": _reason(report.longreprtext) or f"{report.nodeid} cannot be collected"})
+            self._tell({"refused": _reason(report.longreprtext) or f"{report.nodeid} cannot be collected"})
 
     def _tell(self, told: dict[str, object]) -> None:
         # A pipe that nobody reads any more is how the command says that it has ended.

@@ -20,12 +20,12 @@ def read_prompts(target: str, tell: Callable[[str], None]) -> list[PromptCase]:
     Of either `tell` is given one line. Raises ResultsError for a line that is wrong, and for an id that stands twice.
     """
     records = read_records_of(target)
+    prompts = [_known(record).to(PromptCase) for record in records]
+    check_unique(records)
     unknown = next((record for record in records if record.value.keys() - _KEYS), None)
     if unknown:
         keys = ", ".join(sorted(unknown.value.keys() - _KEYS))
         tell(f"{unknown.place}: keys that nobody reads: {keys}; `metadata` can hold them")
-    prompts = [_known(record).to(PromptCase) for record in records]
-    check_unique(records)
     old = next((record for record, prompt in zip(records, prompts, strict=True) if prompt.expected is not UNSET), None)
     if old:
         tell(f"{old.place}: the key `expected` is deprecated; rename it to `hint`")

@@ -80,7 +80,8 @@ def _named(verdict: Verdict) -> NamedResult:
 def score_fields(grade: Grade) -> dict[str, Any]:
     """Return what a graded row gets: `score` and `outcome`, all graders when there are several, or what went wrong."""
     if grade.score is None:
-        return {"verdict": "grader_error", "reason": grade.problem}
+        others = {"graders": to_builtins(grade.graders)} if grade.graders else {}
+        return {"verdict": "grader_error", "reason": grade.problem, **others}
     told: dict[str, Any] = {"score": to_builtins(grade.score)}
     if grade.score.outcome is not UNSET:
         told["outcome"] = grade.score.outcome

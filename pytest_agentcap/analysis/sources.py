@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from pytest_agentcap.conversation.records import record_of_capture
 from pytest_agentcap.conversation.session import Conversation, read_conversation
 from pytest_agentcap.conversation.sources import Faults, read_parquet, read_run_directory
 from pytest_agentcap.formats.eval_files import Record, ResultsError, check_unique, read_records
-from pytest_agentcap.formats.eval_rows import CaptureResult, TrialResult
+from pytest_agentcap.formats.eval_rows import CaptureResult, RawTiming, TrialResult
 from pytest_agentcap.formats.results_jsonl import capture_row
 from pytest_agentcap.formats.told_steps import told_steps
 from pytest_agentcap.runs.captures import Capture
@@ -27,6 +27,7 @@ from pytest_agentcap.runs.order import last_attempts, results_by_session
 
 Kind = Literal["capture", "trials"]
 STDIN = "-"
+_EXTRACTED_TIMING = frozenset(RawTiming.__struct_encode_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def read_captures(target: str, faults: Faults) -> list[CaptureResult]:
     sessions = _read_sessions(target, faults)
     if sessions is not None:
         return sessions
-    return [record.to(CaptureResult) for record in read_records_of(target)]
+    return [capture_of(record) for record in read_records_of(target)]
 
 
 def read_any(target: str, faults: Faults) -> list[Record]:
@@ -166,12 +167,23 @@ def _read_file(target: str, kind: Kind | None, unique: bool) -> Results:
     if unique:
         check_unique(records)
     if found == "trials":
-        return Results(target, "trials", trials=_rows(records, TrialResult))
-    return Results(target, "capture", captures=_rows(records, CaptureResult))
+        return Results(target, "trials", trials=tuple(record.to(TrialResult) for record in records))
+    return Results(target, "capture", captures=tuple(map(capture_of, records)))
 
 
-def _rows(records: Iterable[Record], kind: Any) -> tuple[Any, ...]:
-    return tuple(record.to(kind) for record in records)
+def capture_of(record: Record) -> CaptureResult:
+    """Read a CaptureResult, or what `extract` and `grade` write of a session, which tells less of it.
+
+    Raises ResultsError.
+    """
+    value = record.value
+    timing = value.get("timing")
+    if not isinstance(timing, dict) or timing.keys() != _EXTRACTED_TIMING:
+        return record.to(CaptureResult)
+    kept = {key: each for key, each in value.items() if key != "error"}
+    errors = {"errors": [value["error"]]} if "error" in value else {}
+    told = {"metadata": {}, **kept, **errors, "timing": {**timing, "sessionCreation": None}}
+    return Record(record.place, told).to(CaptureResult)
 
 
 def _kind_of(record: Record) -> Kind:

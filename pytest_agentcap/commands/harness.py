@@ -95,10 +95,9 @@ def open_rows(output: Path | None, append: bool) -> Iterator[IO[bytes]]:
         return
     output.parent.mkdir(parents=True, exist_ok=True)
     if append:
-        with output.open("a+b") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            if file.read(1) not in (b"", b"\n"):
-                file.write(b"\n")
+        open_line = _last_open_line(output)
+        with output.open("ab") as file:
+            file.write(b"\n" if open_line else b"")
             yield file
         return
     partial = output.with_name(f".{output.name}.partial-{os.getpid()}")
@@ -112,6 +111,18 @@ def open_rows(output: Path | None, append: bool) -> Iterator[IO[bytes]]:
             partial.replace(output)
         else:
             partial.unlink()
+
+
+def _last_open_line(path: Path) -> bytes:
+    """Return the last line of a file if it has no end; raises ValueError for one that is no whole row either."""
+    line = path.read_bytes().rpartition(b"\n")[2] if path.exists() else b""
+    try:
+        whole = not line or isinstance(json.loads(line), dict)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError(f"{path}: its last line is cut off; repair it, or leave out --append")
+    return line
 
 
 def write_row(file: IO[bytes], line: str) -> None:
@@ -209,6 +220,7 @@ def _told_by(command: Sequence[str], log: Path | None) -> Iterator[dict[str, Any
     from pytest_agentcap.finished import VARIABLE
 
     reader, writer = os.pipe()
+    refused: list[str] = []
     with os.fdopen(reader, "rb") as told:
         with log.open("wb") if log else os.fdopen(os.dup(2), "wb") as shown:
             process = subprocess.Popen(
@@ -221,13 +233,23 @@ def _told_by(command: Sequence[str], log: Path | None) -> Iterator[dict[str, Any
             )
         os.close(writer)
         with _ended_with_us(process):
-            yield from (json.loads(line) for line in told)
+            for line in told:
+                record = json.loads(line)
+                if "refused" in record:
+                    refused.append(record["refused"])
+                else:
+                    yield record
             status = process.wait()
     # 0 and 1 are what sessions came to.
     if status not in (0, 1):
         lines = log.read_text("utf-8", "replace").strip().splitlines() if log else []
-        errors = [line for line in lines if line.startswith("ERROR")] or lines[-_TOLD_LINES:]
-        raise ValueError("\n".join(["pytest could not run the prompts", *errors]))
+        raise ValueError("\n".join(refused) or _why_not(lines))
+
+
+def _why_not(lines: Sequence[str]) -> str:
+    """Return what of pytest's output says why it ran nothing: its error lines, else the last ones."""
+    errors = [line.removeprefix("ERROR: ").removeprefix("agentcap: ") for line in lines if line.startswith("ERROR: ")]
+    return "\n".join(errors or ["pytest could not run the prompts", *lines[-_TOLD_LINES:]])
 
 
 @contextmanager

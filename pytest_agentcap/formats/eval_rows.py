@@ -19,7 +19,7 @@ OptionalObject: TypeAlias = dict[str, Any] | UnsetType
 
 
 class PromptCase(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """Hold one task of a corpus; `timeout` is in milliseconds, `expected` the old name of `hint`."""
+    """Hold one task of a corpus; `timeout` is in milliseconds, `images` are paths, `expected` is a `hint` of old."""
 
     id: str
     input: Input
@@ -27,6 +27,7 @@ class PromptCase(Struct, frozen=True, rename="camel", forbid_unknown_fields=True
     reference: str | list[str] | UnsetType = UNSET
     metadata: OptionalObject = UNSET
     timeout: Number | UnsetType = UNSET
+    images: str | list[str] | UnsetType = UNSET
     expected: OptionalText = UNSET
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,50 @@ def good(capture_of):
     return capture_of("a", 1.0)
 
 
-@pytest.mark.parametrize("command", ["summarize", "calibrate", "format", "compare"])
+TIMING = {"timing": {"start": 0, "end": 1, "total": 1}}
+PROMPT = {"id": "a", "input": "q", "reference": "r"}
+EXTRACTED = {**PROMPT, "output": "o", "trajectory": [], "toolErrors": False, **TIMING}
+RAW = {"id": "a", "input": "q", "rawLines": [], **TIMING}
+TRIALS = {"id": "a", "input": "q", "k": 1, "trials": [{"trialNum": 1, "output": "o", "trajectory": [], "duration": 1}]}
+ADAPTER = {
+    "version": 1, "name": "a", "command": ["no-such-program"], "sessionMode": "stream", "prompt": {},
+    "output": {"flag": "", "value": ""}, "result": {"matchPath": "$.a", "matchValue": "b", "contentPath": "$.c"},
+}  # fmt: skip
+# What each command reads, and its words; BAD stands for the file.
+COMMANDS: dict[str, tuple[dict[str, Any] | None, str]] = {
+    "summarize": (None, "summarize BAD"),
+    "calibrate": (None, "calibrate BAD"),
+    "labels": ({"id": "a", "pass": True}, "calibrate good.jsonl --labels BAD"),
+    "format": (None, "format BAD"),
+    "format as a table": (EXTRACTED, "format BAD -f csv"),
+    "format trials": (TRIALS, "format BAD -f markdown"),
+    "grade": (EXTRACTED, "grade BAD -g contains:o"),
+    "extract": (RAW, "extract BAD -s adapter.json"),
+    "compare": (None, "compare BAD good.jsonl"),
+    "compare the second": (None, "compare good.jsonl BAD"),
+    "compare trials": (TRIALS, "compare BAD trials.jsonl"),
+    "validate-refs": (PROMPT, "validate-refs BAD -g contains:r"),
+    "validate-refs --run": (PROMPT, "validate-refs BAD --run --sandbox host"),
+    "balance": (PROMPT, "balance BAD"),
+    "capture": (PROMPT, "capture BAD -s adapter.json"),
+    "trials": (PROMPT, "trials BAD -s adapter.json"),
+    "run": (PROMPT, "run BAD -s adapter.json"),
+}
+# Original rows have keys that are kept: grade and format; prompts have some that are told in a line.
+TOLERANT = ("format", "grade", "validate", "balance", "capture", "trials", "run")
+
+
+@pytest.fixture
+def command(request, write_rows, good) -> tuple[dict[str, Any], list[str]]:
+    """Return a good row of what a command reads, and its words with `bad.jsonl` in them."""
+    Path("adapter.json").write_text(json.dumps(ADAPTER))
+    write_rows("good.jsonl", good)
+    write_rows("trials.jsonl", TRIALS)
+    row, words = COMMANDS[request.param]
+    return row or good, words.replace("BAD", "bad.jsonl").split()
+
+
+@pytest.mark.parametrize("command", COMMANDS, indirect=True)
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -34,21 +78,33 @@ def good(capture_of):
         ('{"id": "b", "input": "q", "out', "or cut off"),
         ('{"id": "b", "id": "c"}', 'the key "id" stands twice'),
         ("[1]", "not a JSON object"),
-        ('{"id": 7, "input": "q"}', "Expected `str`"),
+        ('{"id": 7, "input": "q"}', "bad.jsonl:3: not a "),
+        ('{"id": "b", "score": NaN}', "NaN is not a JSON number"),
+        ('{"id": "b", "score": 1e999}', "too large"),
     ],
 )
-def test_a_bad_line_is_told_with_its_place(write_rows, good, capsys, command, line, said):
-    name = write_rows("bad.jsonl", good, "", line)
-    other = [write_rows("good.jsonl", good)] if command == "compare" else []
-    told = refused(capsys, command, name, *other)
+def test_a_bad_line_is_told_with_its_place(write_rows, capsys, command, line, said):
+    row, words = command
+    write_rows("bad.jsonl", row, "", line)
+    told = refused(capsys, *words)
     assert "bad.jsonl:3: " in told
     assert said in told
 
 
-@pytest.mark.parametrize("command", ["summarize", "calibrate"])
-def test_an_unknown_field_is_told_with_its_place(write_rows, good, capsys, command):
-    told = refused(capsys, command, write_rows("bad.jsonl", good, {**good, "outputs": 1}))
-    assert "bad.jsonl:2: not a CaptureResult: Object contains unknown field `outputs`" in told
+@pytest.mark.parametrize("command", [name for name in COMMANDS if not name.startswith(TOLERANT)], indirect=True)
+def test_an_unknown_field_is_told_with_its_place(write_rows, capsys, command):
+    row, words = command
+    write_rows("bad.jsonl", row, {**row, "id": "b", "outputs": 1})
+    told = refused(capsys, *words)
+    assert "bad.jsonl:2: not a " in told
+    assert "unknown field `outputs`" in told
+
+
+def test_a_prompt_with_an_unknown_field_is_told_and_counts(write_rows, capsys):
+    assert main(["balance", write_rows("p.jsonl", PROMPT, {**PROMPT, "id": "b", "tags": 1})]) == 0
+    told = capsys.readouterr()
+    assert "p.jsonl:2: keys that nobody reads: tags" in told.err
+    assert json.loads(told.out)["totalCases"] == 2
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from pytest_agentcap.analysis.calibrate import agreement_of
 from pytest_agentcap.cli import main
 from pytest_agentcap.formats.report_rows import CalibrationLabel
+from pytest_agentcap.schemas import schema_of
 
 
 @pytest.fixture
@@ -61,6 +63,7 @@ def test_ticked_boxes_come_back_as_agreement(results, capsys):
     Path("c.md").write_text("**Review:**".join(ticked))
     assert main(["calibrate", results, "--labels", "c.md"]) == 0
     told = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator(schema_of("Agreement")).validate(told)
     assert (told["labelled"], told["ambiguous"], told["agreement"]) == (3, 1, pytest.approx(2 / 3))
     assert told["confusion"] == {"bothPass": 1, "onlyGrader": 1, "onlyReviewer": 0, "bothFail": 1}
 

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from pytest_agentcap.cli import main
+from pytest_agentcap.schemas import schema_of
 
 SCHEMA = {
     "version": 1, "name": "fake", "command": ["fake"], "sessionMode": "stream",
@@ -108,6 +110,30 @@ def test_several_graders_are_all_kept(write_rows):
     assert [(each["name"], each["pass"]) for each in row["graders"]] == [("one", True), ("two", False)]
 
 
+def test_what_other_graders_said_is_kept_beside_a_broken_one(write_rows):
+    Path("one.py").write_text("def grade():\n    return {'pass': True}\n")
+    Path("two.py").write_text("def grade():\n    raise RuntimeError('why')\n")
+    name = write_rows("e.jsonl", {"id": "a", "input": "q", "output": "x"})
+    assert main(["grade", name, "-g", "one.py", "-g", "two.py", "-o", "g.jsonl"]) == 1
+    (row,) = read("g.jsonl")
+    assert (row["verdict"], [each["name"] for each in row["graders"]], "score" in row) == (
+        "grader_error",
+        ["one"],
+        False,
+    )
+
+
+def test_graders_are_given_what_the_schema_says(write_rows, capture_of):
+    Path("g.sh").write_text(f"#!/bin/sh\ncat > {Path.cwd()}/given.json\necho '{{\"pass\": true}}'\n")
+    Path("g.sh").chmod(0o755)
+    step = {"type": "tool_call", "name": "Read", "status": "completed", "timestamp": 1, "input": {"a": 1}}
+    row = capture_of("a", hint="h", trajectory=[step], metadata={"category": "c"})
+    assert main(["grade", write_rows("r.jsonl", row), "-g", "g.sh", "-o", "g.jsonl"]) == 0
+    given = json.loads(Path("given.json").read_bytes())
+    jsonschema.Draft202012Validator(schema_of("GraderInput")).validate(given)
+    assert given == {key: row[key] for key in ("input", "output", "hint", "trajectory", "metadata")}
+
+
 def test_the_commands_pipe(rows):
     agentcap = f"'{sys.executable}' -c 'import sys; from pytest_agentcap.cli import main; sys.exit(main())'"
     command = (
@@ -118,6 +144,21 @@ def test_the_commands_pipe(rows):
     assert [(row["id"], row["pass"], row["score"]) for row in table] == [
         ("messages", "true", "1.000"), ("turns", "false", "0.000"), ("crash", "", ""),
     ]  # fmt: skip
+
+
+def test_what_the_pipe_wrote_is_a_result_of_the_other_commands(rows, capsys):
+    assert main(["extract", rows, "-s", "schema.json", "-o", "e.jsonl"]) == 0
+    assert main(["grade", "e.jsonl", "-g", "contains", "-o", "g.jsonl"]) == 0
+    assert main(["summarize", "e.jsonl"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["id"], each["toolCalls"], each["duration"]) for each in told] == [
+        ("messages", ["Read"], 9), ("turns", [], 9), ("crash", [], 9),
+    ]  # fmt: skip
+    assert main(["calibrate", "g.jsonl", "-o", "c.md"]) == 0
+    assert "Samples: 2" in Path("c.md").read_text()
+    assert main(["compare", "old:g.jsonl", "new:g.jsonl"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["quality"]["old"]["passRate"], report["reliability"]["new"]["completionRate"]) == (1 / 3, 2 / 3)
 
 
 def test_markdown_fences_hold_what_is_in_them(write_rows, capture_of, capsys):

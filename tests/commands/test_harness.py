@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pytest_agentcap.cli import main
-from pytest_agentcap.commands.harness import open_rows, write_row
+from pytest_agentcap.commands.harness import _told_by, open_rows, write_row
 from pytest_agentcap.commands.raw import shell_script
 from pytest_agentcap.schemas import schema_of
 
@@ -233,13 +233,21 @@ def test_what_pytest_refuses_is_told_and_nothing_is_written(adapter, capsys):
     Path("r.jsonl").write_text("old")
     adapter.write("gone.json", json.dumps({**SCHEMA, "command": ["no-such-program"]}))
     assert main(["capture", "prompts.jsonl", "-s", "gone.json", "-o", "r.jsonl"]) == 2
-    assert "no-such-program is not on PATH" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("agentcap: no-such-program is not on PATH")
     assert Path("r.jsonl").read_text() == "old"
     adapter.write("conftest.py", "import pytest\n@pytest.fixture\ndef turns():\n    raise RuntimeError('why')")
     assert main(["capture", "prompts.jsonl", "-s", "a.json", "-o", "r.jsonl"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "agentcap: RuntimeError: why", "agentcap: 1 of 1 sessions did not take place",
     ]  # fmt: skip
+
+
+def test_of_a_corpus_that_pytest_refuses_only_its_reason_is_told(tmp_path):
+    tell = "import os; os.write(int(os.environ['AGENTCAP_TELL_FD']), b'{\"refused\": \"p.jsonl:3: why\"}\\n')"
+    with pytest.raises(ValueError, match=r"^p\.jsonl:3: why$"):
+        list(_told_by([sys.executable, "-c", f"{tell}; print('ERROR: more'); os._exit(2)"], tmp_path / "log"))
+    with pytest.raises(ValueError, match=r"^pytest could not run the prompts\nlast$"):
+        list(_told_by([sys.executable, "-c", "print('last'); raise SystemExit(3)"], tmp_path / "log"))
 
 
 def test_no_prompts_are_no_rows(adapter, capsys):
@@ -271,10 +279,15 @@ def test_rows_replace_a_file_only_when_there_are_some(tmp_path):
     with pytest.raises(RuntimeError), open_rows(path, append=False):
         raise RuntimeError
     assert path.read_text() == "one\n"
-    path.write_text("cut")
-    with open_rows(path, append=True) as file:
-        write_row(file, "two")
-    assert path.read_text() == "cut\ntwo\n"
+    for open_line, kept in (('{"id": "whole"}', '{"id": "whole"}\n'), ("one\n", "one\n"), ("", "")):
+        path.write_text(open_line)
+        with open_rows(path, append=True) as file:
+            write_row(file, "two")
+        assert path.read_text() == f"{kept}two\n"
+    path.write_text('{"id": "a"}\n{"id": "cut')
+    with pytest.raises(ValueError, match=r"rows\.jsonl: its last line is cut off"), open_rows(path, append=True):
+        pass
+    assert path.read_text().endswith("cut")
     assert [each.name for each in path.parent.iterdir()] == ["rows.jsonl"]
 
 
