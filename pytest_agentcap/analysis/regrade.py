@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, to_builtins
 
-from pytest_agentcap.formats.eval_rows import GraderResult, NamedResult
+from pytest_agentcap.analysis.trials import entry_rows, trial_row
+from pytest_agentcap.formats.eval_rows import CaptureResult, GraderResult, NamedResult, TrialResult
+from pytest_agentcap.formats.plain_rows import plain_trials
 from pytest_agentcap.formats.results_jsonl import score_of
 from pytest_agentcap.grading.base import Grader, GraderError, GraderInput
 from pytest_agentcap.grading.base import GraderResult as Verdict
@@ -20,6 +23,7 @@ from pytest_agentcap.grading.judge import JudgeServer
 
 # What an earlier grading left in a row.
 GRADES = frozenset({"score", "outcome", "graders", "verdict", "reason"})
+_GRADABLE = frozenset({None, "captured", "passed", "failed", "grader_error"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,34 @@ class Grading:
             return Grade(None, tuple(verdicts), graded.error)
         passed = all(verdict.passed for verdict in verdicts)
         return Grade(score_of("passed" if passed else "failed", verdicts), tuple(verdicts))
+
+
+def is_gradable(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row's session came to an answer; what broke, or had its time, is no failed one."""
+    return row.get("verdict") in _GRADABLE
+
+
+def regrade(row: Mapping[str, Any], grading: Grading) -> tuple[dict[str, Any], str | None]:
+    """Return a row with a new grade in the place of an old one, and what went wrong."""
+    grade = grading.grade(row)
+    kept = {key: value for key, value in row.items() if key not in GRADES}
+    return {**kept, **score_fields(grade)}, grade.problem
+
+
+def regrade_trials(row: TrialResult, grading: Grading) -> tuple[TrialResult, list[str]]:
+    """Return a task's row with its trials graded anew, and what went wrong, one line each."""
+    rows: list[CaptureResult] = []
+    problems: list[str] = []
+    for each in entry_rows(row):
+        told = to_builtins(each)
+        if is_gradable(told):
+            told, problem = regrade(told, grading)
+            problems += [f"trial {len(rows) + 1}: {problem}"] if problem else []
+        rows.append(msgspec.convert(told, CaptureResult))
+    joined = trial_row(rows)
+    if row.estimates is UNSET:
+        joined = plain_trials(joined)
+    return msgspec.structs.replace(joined, metadata=row.metadata), problems
 
 
 def load_grading(values: Sequence[str], judge: Callable[[], JudgeServer | None]) -> Grading:

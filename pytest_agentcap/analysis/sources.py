@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from msgspec import to_builtins
 
-from pytest_agentcap.analysis.trials import trial_rows
+from pytest_agentcap.analysis.trials import entry_rows, trial_rows
 from pytest_agentcap.conversation.files import HUB, find_files
 from pytest_agentcap.conversation.records import record_of_capture
 from pytest_agentcap.conversation.session import Conversation, read_conversation
@@ -63,11 +63,17 @@ def read_results(target: str, faults: Faults, *, kind: Kind | None = None, uniqu
 
 
 def read_captures(target: str, faults: Faults) -> list[CaptureResult]:
-    """Read one row for each session, trials included; raises ResultsError for a file of TrialResult rows."""
+    """Read one row for each session, each trial of a TrialResult included; raises ResultsError."""
     sessions = _read_sessions(target, faults)
     if sessions is not None:
         return sessions
-    return [capture_of(record) for record in read_records_of(target)]
+    return [row for record in read_records_of(target) for row in _sessions_of(record)]
+
+
+def _sessions_of(record: Record) -> list[CaptureResult]:
+    if isinstance(record.value.get("trials"), list):
+        return entry_rows(record.to(TrialResult))
+    return [capture_of(record)]
 
 
 def read_any(target: str, faults: Faults) -> list[Record]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from pytest_agentcap.analysis.estimators import (
     flakiness,
@@ -16,8 +16,17 @@ from pytest_agentcap.analysis.estimators import (
     plug_in_pass_pow_k,
     wilson_interval,
 )
-from pytest_agentcap.formats.eval_rows import CaptureResult, Estimates, TrialEntry, TrialResult
+from pytest_agentcap.formats.eval_rows import (
+    CaptureResult,
+    Estimates,
+    GraderResult,
+    Origin,
+    Timing,
+    TrialEntry,
+    TrialResult,
+)
 from pytest_agentcap.formats.results_jsonl import JUDGED
+from pytest_agentcap.formats.trajectory import has_failed
 
 _HARNESS_KEYS = frozenset({"trajectoryRichness", "turnCount", "exitCode", "timedOut"})
 UNGRADED = "ungraded"
@@ -54,6 +63,35 @@ def trial_row(rows: Sequence[CaptureResult]) -> TrialResult:
         pass_at_k=UNSET if at_k is None else at_k,
         pass_exp_k=UNSET if pow_k is None else pow_k,
         estimates=told,
+    )
+
+
+def entry_rows(row: TrialResult) -> list[CaptureResult]:
+    """Take the trials of a task apart, each a row of a session; what the whole had no place for is not known."""
+    return [_entry_row(row, entry) for entry in row.trials]
+
+
+def _entry_row(row: TrialResult, entry: TrialEntry) -> CaptureResult:
+    metadata = row.metadata if isinstance(row.metadata, dict) else {}
+    score: GraderResult | UnsetType = UNSET
+    if isinstance(entry.passed, bool) and isinstance(entry.score, int | float):
+        score = GraderResult(entry.passed, entry.score, entry.reasoning, entry.outcome)
+    return CaptureResult(
+        id=row.id,
+        input=row.input,
+        output=entry.output,
+        hint=row.hint,
+        trajectory=entry.trajectory,
+        metadata=metadata,
+        timing=Timing(start=None, end=None, session_creation=None, total=entry.duration),
+        tool_errors=entry.tool_errors or has_failed(entry.trajectory),
+        errors=entry.errors,
+        score=score,
+        outcome=entry.outcome,
+        verdict=entry.verdict,
+        reason=entry.reason,
+        graders=entry.graders,
+        origin=entry.origin or Origin(None, row.id, None, entry.trial_num, 1, None, None, []),
     )
 
 

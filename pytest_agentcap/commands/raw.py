@@ -98,7 +98,6 @@ def _raw_row(session: Session) -> RawOutput:
 
     result, prompt = session.result, session.prompt
     graded = plain_capture(capture_row(result, None))
-    broken = result["verdict"] == "grader_error"
     lines, arrivals = _lines(session)
     start, end = round(1000 * result["started_at"]), round(1000 * result["ended_at"])
     return RawOutput(
@@ -113,8 +112,8 @@ def _raw_row(session: Session) -> RawOutput:
         score=graded.score,
         outcome=graded.outcome,
         graders=graded.graders,
-        verdict=graded.verdict if broken else UNSET,
-        reason=graded.reason if broken else UNSET,
+        verdict=graded.verdict,
+        reason=graded.reason,
     )
 
 

@@ -161,6 +161,38 @@ def test_what_the_pipe_wrote_is_a_result_of_the_other_commands(rows, capsys):
     assert (report["quality"]["old"]["passRate"], report["reliability"]["new"]["completionRate"]) == (1 / 3, 2 / 3)
 
 
+def test_what_came_to_no_answer_is_not_graded(write_rows, capture_of, capsys):
+    rows = [capture_of(name, verdict=name, reason="why") for name in ("infra", "agent_timeout", "grader_error")]
+    assert main(["grade", write_rows("r.jsonl", *rows), "-g", "contains:o", "-o", "g.jsonl"]) == 0
+    infra, timed_out, graded = read("g.jsonl")
+    assert (infra, timed_out) == (rows[0], rows[1])
+    assert (graded["score"]["pass"], "verdict" in graded) == (True, False)
+    assert "r.jsonl:2: not graded: agent_timeout" in capsys.readouterr().err
+
+
+def test_trials_are_graded_again_and_taken_apart(write_rows, trials_of, capsys):
+    row = trials_of("a", False, None, False, metadata={"category": "c"})
+    row["trials"][0]["output"] = "yes"
+    row["trials"][1] |= {"verdict": "infra", "reason": "why"}
+    name = write_rows("t.jsonl", row)
+    assert main(["grade", name, "-g", "contains:yes", "-o", "g.jsonl"]) == 0
+    (graded,) = read("g.jsonl")
+    jsonschema.Draft202012Validator(schema_of("TrialResult")).validate(graded)
+    assert [trial.get("pass") for trial in graded["trials"]] == [True, None, False]
+    assert (graded["passRate"], graded["metadata"], "estimates" in graded) == (0.5, {"category": "c"}, False)
+    assert main(["summarize", "g.jsonl"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["id"], each["output"], each["duration"]) for each in told] == [
+        ("a", "yes", 100), ("a", "o", 100), ("a", "o", 100),
+    ]  # fmt: skip
+    assert main(["calibrate", "g.jsonl", "--passes", "1", "-o", "c.md"]) == 0
+    assert "## Sample 1: a (trial 3)" in Path("c.md").read_text()
+    Path("two.py").write_text("def grade():\n    raise RuntimeError('why')\n")
+    assert main(["grade", "g.jsonl", "-g", "two.py", "-o", "h.jsonl"]) == 1
+    assert "g.jsonl:1: trial 3: grader two: exited with code 1" in capsys.readouterr().err
+    assert "passRate" not in read("h.jsonl")[0]
+
+
 def test_markdown_fences_hold_what_is_in_them(write_rows, capture_of, capsys):
     name = write_rows("r.jsonl", capture_of("a", 0.25, output="```\ncode\n```"), capture_of("b", verdict="infra"))
     assert main(["format", name, "-f", "markdown"]) == 0

@@ -170,7 +170,7 @@ def test_a_shell_command_is_graded_by_what_it_prints_and_its_failure_is_an_error
     assert [(each["name"], each["pass"]) for each in first["graders"]] == [("g", True), ("regex", True)]
     assert (first["score"], "error" in first) == ({"pass": True, "score": 1.0, **reasons(first)}, False)
     assert (second["rawLines"], second["error"]) == (["FAIL"], "agent_error: turn 1 ended with exit code 3: why")
-    assert "score" not in second
+    assert ("score" in second, second["verdict"]) == (False, "agent_error")
 
 
 def reasons(row: dict) -> dict:
