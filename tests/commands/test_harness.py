@@ -265,7 +265,7 @@ def test_finished_rows_stay_when_it_is_ended(adapter):
     while not list(adapter.path.glob(".agentcap/*/sessions/b_turn_01.out")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.wait(180) == 128 + signal.SIGTERM
     assert [row["id"] for row in rows(Path("r.jsonl").read_text())] == ["a"]
     # The agent was ended with it.
     words = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
