@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,11 @@ def _run(args: argparse.Namespace) -> int:
 
     if files := _task_files(Path(args.prompts)):
         return _judge(_with_solution_and_without(files, args), args)
+    if Path(args.prompts).is_dir():
+        raise ValueError(
+            f"{args.prompts}: no task below it has a file of its own (tasks/<set>/<repository>/task_*.yaml, or "
+            "Harbor's <task>/task.toml); name a JSONL corpus"
+        )
     if not args.grader and not args.run:
         raise ValueError("validate-refs: name a grader with -g, or pass --run to use those of the corpus")
     prompts = with_reference(read_prompts(args.prompts, complain))
@@ -64,7 +70,11 @@ def _with_solution_and_without(files: Sequence[Path], args: argparse.Namespace) 
     from pytest_agentcap.corpus.reader import read_corpus
     from pytest_agentcap.upstream.scripted import NOP
 
-    tasks = [task for path in files for task in read_corpus(path, root=Path.cwd())]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        tasks = [task for path in files for task in read_corpus(path, root=Path.cwd())]
+    for warning in told:
+        complain(str(warning.message))
     note(f"Validating {len(tasks)} tasks...")
     with tempfile.TemporaryDirectory(prefix="agentcap-refs-") as folder:
         oracle, nop = (_results_of_pytest(args, Path(folder, name), f"--model={name}") for name in ("oracle", NOP))

@@ -149,5 +149,10 @@ def test_a_file_that_is_not_there_and_an_empty_one_are_told(write_rows, good, ca
     assert "empty.jsonl: holds no result" in refused(capsys, "compare", name, write_rows("empty.jsonl"))
 
 
+def test_a_folder_without_tasks_is_told_what_they_are_called(write_rows, capsys):
+    Path("folder").mkdir()
+    assert "folder: no task below it has a file of its own" in refused(capsys, "validate-refs", "folder")
+
+
 def test_a_grader_that_is_not_there_is_told_before_anything_is_graded(write_rows, good, capsys):
     assert "nograder.py" in refused(capsys, "grade", write_rows("a.jsonl", good), "-g", "nograder.py")
