@@ -55,6 +55,9 @@ def extract_row(schema: HeadlessSchema, raw: RawOutput) -> ExtractedResult:
 
 
 def _read(schema: HeadlessSchema, lines: Sequence[str], arrivals: Sequence[float | None]) -> tuple[list[Step], str]:
+    if schema.output_mode == "text":
+        told = read_output(schema, "\n".join(lines), arrivals)
+        return [step_row(_known(step)) for step in told.steps], told.reply
     steps: list[Step] = []
     reply = ""
     for line, at in zip(lines, arrivals, strict=False):

@@ -76,6 +76,16 @@ def test_lines_become_steps_and_the_last_result_the_output(rows):
     assert (crash["output"], crash["toolErrors"], crash["error"]) == ("boom", True, "killed")
 
 
+def test_text_is_extracted_as_it_was_printed(write_rows):
+    Path("text.json").write_text(json.dumps({**SCHEMA, "outputMode": "text"}))
+    name = write_rows("raw.jsonl", raw("a", "one", "{two", arrivals=[1, 2]))
+    assert main(["extract", name, "-s", "text.json", "-o", "e.jsonl"]) == 0
+    (row,) = read("e.jsonl")
+    assert (row["output"], row["trajectory"]) == (
+        "one\n{two", [{"type": "message", "content": "one\n{two", "timestamp": 2}],
+    )  # fmt: skip
+
+
 def test_a_grader_that_crashes_loses_nothing(rows, capsys):
     assert main(["extract", rows, "-s", "schema.json", "-o", "extracted.jsonl"]) == 0
     assert main(["grade", "extracted.jsonl", "-g", "grader.py", "-o", "graded.jsonl"]) == 1
