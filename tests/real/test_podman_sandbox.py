@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -502,7 +503,8 @@ def test_a_killed_build_leaves_working_containers_that_are_known_by_its_owner(
             ]
             # podman first, so that it does not see the step end.
             for process in [*builds, *(child for build in builds for child in build.children(recursive=True))]:
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
 
     with pytest.raises(SandboxError, match="cannot be built"):
         ensure_image("test-killed", tmp_path, {}, service.uri, state, progress)
