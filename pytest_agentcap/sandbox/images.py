@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -218,7 +218,7 @@ def _run_build(
     if expired.is_set():
         raise SandboxError(f"{image} was not built within {timeout_s:g} s: ended at {step}")
     if process.returncode != 0:
-        raise SandboxError(_failure(image, step, list(tail)))
+        raise SandboxError(why_not_built(image, step, list(tail)))
 
 
 def _end_build(process: subprocess.Popen[str]) -> None:
@@ -243,8 +243,11 @@ def _is_contained(pid: int) -> bool:
         return False
 
 
-def _failure(image: str, step: str, tail: list[str]) -> str:
+def why_not_built(image: str, step: str, tail: Sequence[str]) -> str:
+    """Say in one line why a build failed, by the step it was at and the last lines of its output."""
     said = last_line("\n".join(tail))
-    if "debian:bookworm-slim" in said and re.search(r"registry|dial tcp|no such host|pull|resolv", said):
-        return f"{image} cannot be built without its base image: make that with tools/offline-base-image ({said})"
+    base = re.search(r": FROM (\S+)", step)
+    if base and re.search(r"registry|dial tcp|no such host|pull|resolv", said):
+        advice = "make it with tools/offline-base-image" if "/debian:" in base[1] else "use --sandbox host without one"
+        return f"{image} cannot be built: no registry gives its base image {base[1]}; {advice} ({said})"
     return f"{image} cannot be built: failed at {step}: " + " | ".join(line for line in tail if line)

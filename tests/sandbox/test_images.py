@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_agentcap.sandbox.base import SandboxError
-from pytest_agentcap.sandbox.images import BASE, base_folder, content_hash, image_name, stands_on_base
+from pytest_agentcap.sandbox.images import BASE, base_folder, content_hash, image_name, stands_on_base, why_not_built
 
 
 @pytest.fixture
@@ -74,3 +74,23 @@ def test_every_shipped_agent_stands_on_the_shared_layer_unless_it_needs_a_newer_
     assert any(map(stands_on_base, folders))
     others = [(folder / "Containerfile").read_text() for folder in folders if not stands_on_base(folder)]
     assert all("\nFROM docker.io/library/python:" in text for text in others)
+
+
+@pytest.mark.parametrize(
+    ("base", "advice"),
+    [
+        ("docker.io/library/debian:bookworm-slim", "make it with tools/offline-base-image"),
+        ("docker.io/library/python:3.12-slim-bookworm", "use --sandbox host without one"),
+    ],
+)
+def test_a_base_image_that_no_registry_gives_is_named_with_what_to_do(base: str, advice: str) -> None:
+    trouble = 'Error: pinging container registry: Get "https://registry/v2/": dial tcp: no such host'
+    step = f"STEP 1/9: FROM {base}"
+    assert why_not_built("localhost/agentcap-a:latest", step, [step, trouble]) == (
+        f"localhost/agentcap-a:latest cannot be built: no registry gives its base image {base}; {advice} ({trouble})"
+    )
+
+
+def test_what_a_later_step_cannot_fetch_is_no_base_image() -> None:
+    step, trouble = "STEP 3/9: RUN apt-get update", "Temporary failure resolving 'deb.debian.org'"
+    assert why_not_built("a", step, [step, trouble]) == f"a cannot be built: failed at {step}: {step} | {trouble}"
