@@ -222,6 +222,8 @@ def _folder_of(option: str, given: str | None, holds: str) -> Path | None:
     if given is None:
         return None
     folder = Path(given)
+    if not folder.is_dir():
+        raise pytest.UsageError(f"--{option} {given}: there is no such folder")
     if not any(folder.glob(holds)):
         raise pytest.UsageError(f"--{option} {given}: there is no {holds} in it")
     return folder.resolve()

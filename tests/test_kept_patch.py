@@ -109,6 +109,7 @@ def test_a_workspace_from_git_is_a_checkout_and_its_commit_is_known(project, ori
             "*--workspace *origin@no-such: 'no-such' is no branch, tag or commit of it",
         ),
         (("--workspace", "nowhere"), "*--workspace nowhere: there is no such folder; a git repository is given as *"),
+        (("--skills", "nowhere"), "*--skills nowhere: there is no such folder"),
         (("--skills", "origin"), "*--skills origin: there is no skills/[*]/SKILL.md in it"),
         (("--tool-dir", "origin"), "*--tool-dir origin: there is no bin in it"),
         (("--skills", "skills"), "*--skills */skills: the agent loop does not look for skills"),
