@@ -59,9 +59,9 @@ def circumstances(
 def _image(agent: AgentSpec, podman_uri: str | None) -> str | None:
     if podman_uri is None:
         return None
-    from pytest_agentcap.sandbox.images import image_id
+    from pytest_agentcap.sandbox.images import image_id, image_part
 
-    return image_id(agent.name, podman_uri)
+    return image_id(image_part(agent.name), podman_uri)
 
 
 def _serving(target: ModelTarget, key: Key | None) -> dict[str, Any] | None:

@@ -44,7 +44,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from pytest_agentcap.sandbox.images import BASE, base_folder, ensure_image
+    from pytest_agentcap.sandbox.images import BASE, base_folder, ensure_image, image_name
     from pytest_agentcap.sandbox.reaper import Owner
     from pytest_agentcap.sandbox.service import PodmanService
 
@@ -59,7 +59,8 @@ def _build(args: argparse.Namespace) -> int:
         service = PodmanService.start(state)
         try:
             for name in args.names or folders:
-                write(f"{ensure_image(name, folders[name], {}, service.uri, state, write)} is current")
+                ensure_image(name, folders[name], {}, service.uri, state, write)
+                write(f"{image_name(name)} is current")
         finally:
             service.close()
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from pytest_agentcap.sandbox.base import Sandbox
@@ -27,12 +26,8 @@ def make_sandbox(
         from pytest_agentcap.sandbox.host import HostSandbox
 
         return HostSandbox(executable, state, inherits=inherits)
+    from pytest_agentcap.sandbox.images import image_part
     from pytest_agentcap.sandbox.podman import PodmanSandbox
 
     assert podman_uri is not None, "the controller starts podman's service before any session"
-    return PodmanSandbox(_image_part(agent), image_folder, podman_uri, state)
-
-
-def _image_part(agent: str) -> str:
-    """Return an agent's name as a part of an image's; definitions from elsewhere may have capitals and blanks."""
-    return re.sub(r"[^a-z0-9]+", "-", agent.lower()).strip("-") or "agent"
+    return PodmanSandbox(image_part(agent), image_folder, podman_uri, state)

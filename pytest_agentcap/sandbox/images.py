@@ -48,7 +48,7 @@ def ensure_image(
     progress: Callable[[str], None],
     timeout_s: float | None = None,
 ) -> str:
-    """Return the image of agent `name`, built first unless one from the same content is there.
+    """Return the id of agent `name`'s image, built first unless one from the same content is there.
 
     `folder` holds the Containerfile and is its context, into which `extra_files` are put by their relative paths.
     Processes that need the same image wait for one build. Raises SandboxError when it cannot be built, or not within
@@ -67,7 +67,16 @@ def ensure_image(
         if _label(image, uri) != wanted:
             progress(f"building {image}; the first time this takes some minutes")
             _build(image, wanted, _context(folder, extra_files), state, progress, timeout_s)
-    return image
+        # Not its name: that may become another's, for agents of one name can come from different folders.
+        found = image_id(name, uri)
+    if found is None:
+        raise SandboxError(f"{image} was built, and somebody has removed it")
+    return found
+
+
+def image_part(agent: str) -> str:
+    """Return an agent's name as a part of an image's; definitions from elsewhere may have capitals and blanks."""
+    return re.sub(r"[^a-z0-9]+", "-", agent.lower()).strip("-") or "agent"
 
 
 def image_name(name: str) -> str:

@@ -20,6 +20,7 @@ from pytest_agentcap.sandbox.images import (
     content_hash,
     ensure_image,
     image_name,
+    image_part,
     stands_on_base,
 )
 from pytest_agentcap.sandbox.podman import PodmanSandbox
@@ -123,8 +124,7 @@ def task_sandbox(
     if task.hindrance:
         raise SandboxError(f"{task.folder.name} cannot be run here: {task.hindrance}")
     assert uri is not None, "the controller starts podman's service before any session"
-    part = re.sub(r"[^a-z0-9]+", "-", agent.lower()).strip("-") or "agent"
-    return TaskSandbox(task, part, agent_folder, uri, state)
+    return TaskSandbox(task, image_part(agent), agent_folder, uri, state)
 
 
 def _task_context(task: HarborTask, folder: Path) -> Path:

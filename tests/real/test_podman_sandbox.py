@@ -404,18 +404,18 @@ def test_an_image_is_built_once_for_the_same_content(
     def build() -> str:
         return ensure_image("test-images", folder, {"extra": tmp_path / "extra"}, service.uri, state, lines.append)
 
-    image = build()
+    image, first_id = "localhost/agentcap-test-images:latest", build()
     try:
-        assert image == "localhost/agentcap-test-images:latest"
         assert lines[0].startswith(f"building {image}")
         assert any("STEP 3/3" in line or "STEP 3/4" in line for line in lines)
         first = client.images.get(image)
+        assert first.id == first_id
         lines.clear()
-        build()
+        assert build() == first_id
         assert lines == []
         assert client.images.get(image).id == first.id
         (folder / "note").write_text("another note")
-        build()
+        assert build() != first_id
         assert client.images.get(image).labels[HASH_LABEL] != first.labels[HASH_LABEL]
     finally:
         client.images.remove(image, force=True)

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from pytest_agentcap.sandbox.base import SandboxError
-from pytest_agentcap.sandbox.images import BASE, base_folder, content_hash, image_name, stands_on_base, why_not_built
+from pytest_agentcap.sandbox.images import (
+    BASE,
+    base_folder,
+    content_hash,
+    image_name,
+    image_part,
+    stands_on_base,
+    why_not_built,
+)
 
 
 @pytest.fixture
@@ -45,6 +53,11 @@ def test_the_hash_changes_with_extra_files_and_their_place(folder: Path, tmp_pat
     hashes = {content_hash(folder, files) for files in ({}, {"a.py": extra}, {"b.py": extra})}
     extra.write_text("print(1)")
     assert len(hashes | {content_hash(folder, {"a.py": extra})}) == 4
+
+
+@pytest.mark.parametrize(("agent", "part"), [("loop", "loop"), ("My Agent/2.0", "my-agent-2-0"), ("智", "agent")])
+def test_any_name_of_an_agent_becomes_a_part_of_an_images(agent: str, part: str) -> None:
+    assert image_part(agent) == part
 
 
 def test_a_folder_without_containerfile_is_named(tmp_path: Path) -> None:
