@@ -112,6 +112,30 @@ def test_whatever_the_body_is_it_comes_back_and_the_envelope_is_ours(tmp_path_fa
         assert base64.b64decode(half.head["body_base64"]) == body
 
 
+TOKENS = [*'{}[]:,"\\/ \t\n\r\x0b\x1f\x7f\u00a0é-+.eE019xu', '"a"', "\\u", "\\ud800", "1e5", "true", "nul", "NaN"]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.sampled_from(TOKENS), max_size=12).map(lambda tokens: "".join(tokens)))
+def test_what_may_be_embedded_is_what_the_json_module_reads(text):
+    def refuse(constant):
+        raise ValueError(constant)
+
+    try:
+        json.loads(text, parse_constant=refuse)
+        readable = True
+    except ValueError:
+        readable = False
+    assert is_embeddable(text.encode()) == readable
+
+
+@pytest.mark.parametrize("before", [0, 1, 700, 1432, 1433, 1434, 2865, 4299, 4300])
+def test_a_number_that_the_json_module_does_not_read_is_found_wherever_it_is(before):
+    padding = b'["' + b"x" * before + b'",'
+    assert is_embeddable(padding + b"9" * 4300 + b"]")
+    assert not is_embeddable(padding + b"9" * 4301 + b"]")
+
+
 @settings(deadline=None)
 @given(st.one_of(st.binary(max_size=200), st.text().map(lambda text: text.encode())))
 def test_a_stream_is_kept_as_raw_text_or_exactly_in_base64(tmp_path_factory, raw):
