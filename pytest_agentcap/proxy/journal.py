@@ -7,6 +7,8 @@ import errno
 import fcntl
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pytest_agentcap.runs.packing import Packer
 # Linux gathers at most 1,024 buffers in one write.
 _MOST_BUFFERS = 1000
 _LONG_BYTES = 1 << 16
+_LONG_TO_PACK = 1 << 19
 
 
 class JournalError(OSError):
@@ -59,14 +62,19 @@ class Journal:
     async def written(self, kind: bytes, head: dict[str, Any], *body: bytes) -> None:
         """Write a frame without holding up the event loop: a long one in a thread, and what comes meanwhile after it.
 
-        Requests that are long are packed: to write megabytes takes the kernel milliseconds. Raises JournalError; when
-        it is cancelled, it ends only when the frame is there.
+        Requests of 64 KB and more are packed: to write megabytes takes the kernel milliseconds. To pack is faster:
+        there a thread is worth its while from 512 KB on only. Raises JournalError; when it is cancelled, it ends only
+        when the frame is there.
         """
-        long = sum(map(len, body)) >= _LONG_BYTES
+        size = sum(map(len, body))
+        if kind == REQUEST and size >= _LONG_BYTES:
+            append, long = self._append_packed, size >= _LONG_TO_PACK
+        else:
+            append, long = partial(self._append, kind), size >= _LONG_BYTES
         if not long and not self._turns.locked():
-            self._append(kind, head, *body)
+            append(head, *body)
             return
-        writing = asyncio.ensure_future(self._written_in_turn(long, kind, head, *body))
+        writing = asyncio.ensure_future(self._written_in_turn(long, append, head, *body))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
@@ -75,16 +83,14 @@ class Journal:
                 raise error from None
             raise
 
-    async def _written_in_turn(self, long: bool, kind: bytes, head: dict[str, Any], *body: bytes) -> None:
+    async def _written_in_turn(
+        self, long: bool, append: Callable[..., None], head: dict[str, Any], *body: bytes
+    ) -> None:
         async with self._turns:
-            if not long:
-                self._append(kind, head, *body)
-                return
-            loop = asyncio.get_running_loop()
-            if kind == REQUEST:
-                await loop.run_in_executor(None, self._append_packed, head, *body)
+            if long:
+                await asyncio.get_running_loop().run_in_executor(None, append, head, *body)
             else:
-                await loop.run_in_executor(None, self._append, kind, head, *body)
+                append(head, *body)
 
     def close(self) -> None:
         with self._lock:
