@@ -13,6 +13,7 @@ from pytest_agentcap.sharding import ShardError, shard_text
 
 SCRIPTED = "scripted"
 ROUTER = "https://router.huggingface.co"
+BASE_URL = "a URL without user, password and query"
 
 
 def count(text: str) -> int:
@@ -83,7 +84,7 @@ def upstream_url(text: str) -> str:
         return text
     if text != SCRIPTED and not is_base_url(text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no upstream: give {SCRIPTED!r}, replay:SOURCE or a URL without query, such as {ROUTER} or "
+            f"{shown_url(text)!r} is no upstream: give {SCRIPTED!r}, replay:SOURCE or {BASE_URL}, such as {ROUTER} or "
             "http://127.0.0.1:8080"
         )
     return text.rstrip("/")
@@ -102,14 +103,16 @@ def gate(text: str) -> str:
 def judge_url(text: str) -> str:
     """Read the URL of the server that has the judge."""
     if not is_base_url(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no model server: give a URL without query")
+        raise argparse.ArgumentTypeError(f"{shown_url(text)!r} is no model server: give {BASE_URL}")
     return text.rstrip("/")
 
 
 def server_url(text: str) -> str:
     """Read the URL of a model server."""
     if not is_base_url(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no URL of a model server, such as http://127.0.0.1:8080")
+        raise argparse.ArgumentTypeError(
+            f"{shown_url(text)!r} is no URL of a model server: give {BASE_URL}, such as http://127.0.0.1:8080"
+        )
     return text.rstrip("/")
 
 
@@ -132,6 +135,12 @@ def is_base_url(text: str) -> bool:
         return parts.port != 0 and bool((parts.hostname or "").encode("idna"))
     except ValueError:
         return False
+
+
+def shown_url(text: str) -> str:
+    """Return a URL, or what was meant to be one, without what may be secret in it: user, password and query."""
+    shown = re.sub(r"\A(\w+://)?.*@", r"\1…@", text, flags=re.DOTALL)
+    return re.sub(r"\?.+", "?…", shown, flags=re.DOTALL)
 
 
 def shard(text: str) -> str:

@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.credentials import find_key, known_secrets
-    from pytest_agentcap.option_values import is_base_url
+    from pytest_agentcap.option_values import BASE_URL, is_base_url, shown_url
     from pytest_agentcap.proxy.apis import Upstream
     from pytest_agentcap.proxy.leases import new_token
     from pytest_agentcap.proxy.ratelimit import RateLimit
@@ -50,7 +50,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.lease is not None and not (args.lease.isascii() and args.lease.isalnum()):
         raise ValueError("--lease: only ASCII letters and digits")
     if not is_base_url(args.upstream):
-        raise ValueError(f"--upstream {args.upstream}: give a URL without query, such as http://127.0.0.1:8080")
+        raise ValueError(f"--upstream {shown_url(args.upstream)}: give {BASE_URL}, such as http://127.0.0.1:8080")
     upstream = args.upstream.rstrip("/")
     key = find_key(upstream, args.api_key)
     token = None if args.no_lease else args.lease or new_token()

@@ -34,10 +34,10 @@ def add(commands: Commands) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.credentials import find_key
-    from pytest_agentcap.option_values import SCRIPTED, is_base_url, model_id
+    from pytest_agentcap.option_values import BASE_URL, SCRIPTED, is_base_url, model_id, shown_url
 
     if args.upstream != SCRIPTED and not is_base_url(args.upstream):
-        raise ValueError(f"--upstream {args.upstream}: give a URL without query, or 'scripted'")
+        raise ValueError(f"--upstream {shown_url(args.upstream)}: give {BASE_URL}, or 'scripted'")
     if args.at_once < 1:
         raise ValueError("--at-once: give a number from 1 on")
     try:
