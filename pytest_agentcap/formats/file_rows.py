@@ -82,6 +82,7 @@ class CaptureRequest(Struct, frozen=True):
     request_headers: Headers | UnsetType = UNSET
     started_at_ns: int | UnsetType = UNSET
     request_bytes: int | UnsetType = UNSET
+    undecoded: str | UnsetType = UNSET
     redacted: int | UnsetType = UNSET
     body_base64: str | UnsetType = UNSET
 

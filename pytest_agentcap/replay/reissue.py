@@ -28,7 +28,9 @@ from pytest_agentcap.tally import Tally, total_tokens
 
 _GEMINI_MODEL = re.compile(r"/models/[^/:]+:")
 # What belongs to the connection on which the request came.
-_NOT_SENT = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "expect"})
+_NOT_SENT = frozenset(
+    {"host", "content-length", "content-encoding", "transfer-encoding", "connection", "accept-encoding", "expect"}
+)
 
 
 class UnsendableRequest(ValueError):

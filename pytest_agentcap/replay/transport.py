@@ -11,6 +11,7 @@ from pytest_agentcap.proxy.headers import Headers
 from pytest_agentcap.proxy.wire import Outgoing, Reply, Transport
 from pytest_agentcap.replay.answer import RecordedAnswer, answer_of
 from pytest_agentcap.replay.session import LIVE, SessionReplay
+from pytest_agentcap.runs.decoding import decode_body
 
 _JSON: Headers = [(b"content-type", b"application/json")]
 # Clients try again after what may pass (408, 409, 429, 5xx); that a request was not recorded does not.
@@ -34,7 +35,7 @@ class ReplayTransport:
             on_connected()
             return self._forwarded(origin.path)
         session = self._sessions.get(origin.lease)
-        found = session.answer(origin, b"".join(request.body)) if session else "the session has no recording"
+        found = session.answer(origin, _plain_body(request)) if session else "the session has no recording"
         if found is LIVE:
             assert self._live is not None
             return await self._live.send(request, on_connected)
@@ -89,6 +90,12 @@ class _RecordedReply:
 
     def close(self) -> None:
         self._next = len(self._answer.pieces)
+
+
+def _plain_body(request: Outgoing) -> bytes:
+    """Return a request's body as recordings hold it: its content encoding undone."""
+    encoding = next((value.decode("latin-1") for name, value in request.headers if name == b"content-encoding"), "")
+    return decode_body(b"".join(request.body), encoding, True, None)[0]
 
 
 def _own(status: int, body: bytes) -> Reply:

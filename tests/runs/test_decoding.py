@@ -61,6 +61,17 @@ def test_what_is_not_encoded_as_it_says_stays_with_its_pieces(coding):
     assert decode_body(b"plain", coding, True, [2, 3]) == (b"plain", False, [2, 3])
 
 
+@pytest.mark.parametrize(
+    ("coding", "compress"),
+    [("gzip", lambda data: zlib.compress(data, wbits=31)), ("zstd", zstandard.compress), ("br", brotli.compress)],
+)
+def test_a_body_that_would_be_longer_than_allowed_stays_as_it_is(monkeypatch, coding, compress):
+    monkeypatch.setattr("pytest_agentcap.runs.decoding.MOST_DECODED", 1_000_000)
+    fits, bomb = compress(bytes(1_000_000)), compress(bytes(1_000_001))
+    assert decode_body(fits, coding, True, None)[:2] == (bytes(1_000_000), True)
+    assert decode_body(bomb, coding, True, [len(bomb)]) == (bomb, False, [len(bomb)])
+
+
 def test_lengths_that_nobody_told_stay_unknown():
     assert decode_body(b"".join(gzip()), "gzip", True, None)[2] is None
     assert decode_body(b"", "gzip", True, []) == (b"", True, [])
