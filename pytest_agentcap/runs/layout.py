@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import secrets
@@ -126,22 +128,39 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
         raise
 
 
-def write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
     """Write a file as a whole, 0600, without the random name and the change of mode that cost more than a small write.
 
-    Two processes may write the same file at once, two threads may not.
+    Without `replace`, a file that is there stays.
+
+    Two processes may write the same file at once, two threads may not. What a process that was killed leaves is never
+    taken for the file, and `remove_torn` removes it.
     """
     temporary = f"{path.parent}/.{path.name}.{os.getpid()}"
     try:
         with open(temporary, "wb", buffering=0, opener=_private) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             # One write may take a part only: on a disk that is almost full, or of more than 2 GB.
             view = memoryview(data)
             while view:
                 view = view[file.write(view) :]
-        os.rename(temporary, path)  # noqa: PTH104
+        if replace:
+            os.rename(temporary, path)  # noqa: PTH104
+            return
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(temporary)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    Path(temporary).unlink()
+
+
+def remove_torn(folder: Path) -> None:
+    """Remove what processes that were killed left of files that they did not get to write."""
+    for path in folder.glob(".*.json.*"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def _private(path: str, flags: int) -> int:

@@ -1,8 +1,9 @@
 """The process that turns journals into pair files while sessions run; `PairWriter` starts it and talks to it.
 
-It reads JSON lines: first the secrets to mask, then orders. Journals are looked at several times a second; one that
-has grown since is let alone, for a few seconds at most, because its proxy is at work and needs the processor. When its
-standard input ends, it does what can be done and leaves.
+It is given its owner's process id, and reads JSON lines: first the secrets to mask, then orders. Journals are looked at
+several times a second; one that has grown since is let alone, for a few seconds at most, because its proxy is at work
+and needs the processor. When its standard input ends, it does what can be done and leaves. The journals of an owner
+that was killed it finishes: nobody else knows all that was to be masked.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pytest_agentcap.runs.pairs import PairMaker
 _EVERY_S = 0.1
 _NICENESS = 10
 _PATIENCE_S = 5.0
+_LOOKS = 50
+_LOOK_S = 0.02
 
 
 class Pairing:
@@ -30,11 +33,18 @@ class Pairing:
         self._secrets = secrets
         self._makers: dict[str, PairMaker] = {}
         self._retired: set[str] = set()
+        self._dismissed = False
         self._bytes_seen = 0
         self._rested_at = time.monotonic()
 
     def obey(self, order: dict[str, Any]) -> dict[str, Any] | None:
-        """Begin to follow a journal, or note that it is retired, or finish it and answer for it."""
+        """Begin to follow a journal, or note that it is retired, or finish it and answer for it.
+
+        An owner that has `dismiss`ed this process ends on purpose, and keeps the journals that it has not named.
+        """
+        if order["do"] == "dismiss":
+            self._dismissed = True
+            return None
         journal = order["journal"]
         maker = self._makers.get(journal) or PairMaker(Path(journal), Path(order["captures"]), self._secrets)
         self._makers[journal] = maker
@@ -65,6 +75,12 @@ class Pairing:
             if error := self._finish(journal):
                 print(f"agentcap: {journal} is kept: {error}", file=sys.stderr)
 
+    def leave(self, owner: int) -> None:
+        """Make the pairs of what has come; of an owner that is gone, finish what it has left."""
+        if self._makers and not self._dismissed and _is_gone(owner):
+            self._retired.update(self._makers)
+        self.advance()
+
     def _finish(self, journal: str) -> str | None:
         """Finish a journal; return why that was not possible."""
         try:
@@ -82,6 +98,15 @@ def _size(journal: Path) -> int:
         return 0
 
 
+def _is_gone(owner: int) -> bool:
+    """Tell whether our parent is gone: of a process that ends, pipes and locks go first, then its children."""
+    for _ in range(_LOOKS):
+        if os.getppid() != owner:
+            return True
+        time.sleep(_LOOK_S)
+    return False
+
+
 def main() -> None:
     os.nice(_NICENESS)
     # Unbuffered, so that what `select` sees is all there is.
@@ -95,7 +120,7 @@ def main() -> None:
             continue
         line = orders.readline()
         if not line:
-            pairing.advance()
+            pairing.leave(int(sys.argv[1]))
             return
         answer = pairing.obey(json.loads(line))
         if answer is not None:

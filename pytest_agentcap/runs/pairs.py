@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from pytest_agentcap.runs.decoding import decode_body
 from pytest_agentcap.runs.frames import CHUNK, REQUEST, RESPONSE, SESSION, Frame, read_body, read_frames
-from pytest_agentcap.runs.layout import write_private
+from pytest_agentcap.runs.layout import remove_torn, write_private
 from pytest_agentcap.runs.masking import Mask
 from pytest_agentcap.runs.packing import Unpacker
 from pytest_agentcap.runs.verbatim import embed_body, embed_stream
@@ -29,12 +29,14 @@ _FINGERPRINT = {"server": "server", "x_served_by": "x-served-by", "via": "via", 
 class PairMaker:
     """Write the pair files of one journal, each as soon as its frame is whole.
 
-    `advance` may be called from any thread and as often as one likes; each frame is handled once.
+    `advance` may be called from any thread and as often as one likes; each frame is handled once. With `keep`, files
+    that are there stay as they are: who wrote them may have known more secrets.
     """
 
     journal: Path
     captures: Path
     secrets: tuple[str, ...] = ()
+    keep: bool = False
     _offset: int = 0
     _unpacker: Unpacker = field(default_factory=Unpacker)
     _mask: Mask = field(default_factory=Mask)
@@ -53,7 +55,10 @@ class PairMaker:
                 self._offset = frame.end
 
     def finish(self) -> None:
-        """Handle the rest and delete the journal; a response whose end is not in it is kept as `shutdown`."""
+        """Handle the rest and delete the journal; a response whose end is not in it is kept as `shutdown`.
+
+        Raises OSError when a file cannot be written, FileNotFoundError when another reader has finished before.
+        """
         self.advance()
         with self._lock, self.journal.open("rb") as file:
             ended_at_ns = os.fstat(file.fileno()).st_mtime_ns
@@ -76,8 +81,12 @@ class PairMaker:
             self._early.pop(frame.head["request_id"], None)
 
     def _write_request(self, frame: Frame) -> None:
+        if self._is_kept(frame.head, "request"):
+            return
         call, hits = self._mask.apply_to(frame.head, _FOREIGN)
-        body, redacted = self._mask.apply(frame.body)
+        encoding = _headers(call["request_headers"]).get("content-encoding", "")
+        body, intact, _ = decode_body(frame.body, encoding, True, None)
+        body, redacted = self._mask.apply(body)
         head = {
             "request_id": call["request_id"],
             "captured_at": call["started_at_ns"] // 1_000_000_000,
@@ -86,13 +95,16 @@ class PairMaker:
             "turn": call["turn"],
             **{key: value for key, value in self._session.items() if key != "task_id"},
             **{key: value for key, value in call.items() if key not in ("request_id", "upstream_url", "turn")},
+            **({} if intact else {"undecoded": encoding}),
             "redacted": redacted + hits,
         }
         self._write(call["request_id"], "request", embed_body(head, body))
 
     def _write_response(self, frame_head: dict[str, Any], wire: bytes) -> None:
+        if self._is_kept(frame_head, "response"):
+            return
         call, hits = self._mask.apply_to(frame_head, _FOREIGN)
-        headers = {name.lower(): value for name, value in call["response_headers"]}
+        headers = _headers(call["response_headers"])
         pieces = call.get("chunk_bytes")
         body, intact, pieces = decode_body(wire, headers.get("content-encoding", ""), call["complete"], pieces)
         body, redacted = self._mask.apply(body)
@@ -112,8 +124,18 @@ class PairMaker:
         data = embed_stream(head, body) if stream else embed_body(head, body)
         self._write(call["request_id"], "response", data)
 
+    def _is_kept(self, head: dict[str, Any], half: str) -> bool:
+        return self.keep and self._path(head["request_id"], half).exists()
+
     def _write(self, rid: str, half: str, data: bytes) -> None:
-        write_private(self.captures / f"{rid}.{half}.json", data)
+        write_private(self._path(rid, half), data, replace=not self.keep)
+
+    def _path(self, rid: str, half: str) -> Path:
+        return self.captures / f"{rid}.{half}.json"
+
+
+def _headers(pairs: list[list[str]]) -> dict[str, str]:
+    return {name.lower(): value for name, value in pairs}
 
 
 def _fingerprint(headers: dict[str, str], body: bytes) -> dict[str, str]:
@@ -128,22 +150,24 @@ def _fingerprint(headers: dict[str, str], body: bytes) -> dict[str, str]:
 def finish_journals(captures: Path, secrets: tuple[str, ...] = ()) -> list[str]:
     """Make the pairs of every journal that is left in a run; return the names of the sessions it was done for.
 
-    A journal whose writer is alive, which its lock tells, stays: its later calls would be lost with it.
+    A journal whose writer is alive, which its lock tells, is left to it: its later calls would be lost, and only its
+    writer knows all that is to be masked.
     """
-    done = []
+    done, alive = [], False
     for journal in sorted(captures.glob("*.journal")):
-        pairs = PairMaker(journal, captures, secrets)
         try:
             with _locked(journal) as abandoned:
                 if abandoned:
-                    pairs.finish()
+                    PairMaker(journal, captures, secrets, keep=True).finish()
                     done.append(journal.name.removesuffix(".journal"))
                 else:
-                    pairs.advance()
+                    alive = True
         except FileNotFoundError:
             # Its session, or another reader, has finished it since it was listed.
             if journal.exists():
                 raise
+    if not alive:
+        remove_torn(captures)
     return done
 
 

@@ -7,12 +7,14 @@ do that to it, another process does not.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+from pytest_agentcap.runs.layout import remove_torn
 from pytest_agentcap.runs.pairs import PairMaker
 
 
@@ -26,7 +28,7 @@ class PairWriter:
         self._secrets = secrets
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pytest_agentcap.runs.pairing"],
+            [sys.executable, "-m", "pytest_agentcap.runs.pairing", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -50,6 +52,7 @@ class PairWriter:
             answer = self._process.stdout.readline() if told and self._process.stdout else b""
         if not answer:
             PairMaker(journal, captures, self._secrets).finish()
+            remove_torn(captures)
             return
         error = json.loads(answer)["error"]
         if error is not None:
@@ -64,6 +67,7 @@ class PairWriter:
         """Let the process do what it has been told, and end it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._tell({"do": "dismiss"})
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_agentcap.proxy.journal import Journal
-from pytest_agentcap.runs.captures import Capture
+from pytest_agentcap.runs.captures import Capture, find_captures
+from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.pairs import PairMaker, finish_journals
 
 SESSION = {"task_id": "task-1", "session": "task-1", "corpus": "quickstart", "trial": 1, "lease": "1ea5e" * 5}
@@ -167,7 +168,7 @@ def test_pieces_of_interleaved_streams_are_put_together(journal, maker, capture)
 
 
 def test_a_session_that_never_rests_does_not_hold_its_reader(journal, maker, tmp_path, monkeypatch):
-    def write_and_grow(path, data):
+    def write_and_grow(path, data, *, replace):
         path.write_bytes(data)
         journal.request(request_head(int(path.name[:32], 16) + 1), b"{}")
 
@@ -319,15 +320,38 @@ def test_a_journal_cut_at_any_byte_gives_every_whole_call(tmp_path_factory, cut)
             assert document["body"] == [int(name[:32], 16)]
 
 
-def test_a_journal_whose_writer_lives_is_read_and_stays(journal, tmp_path, path, capture):
+def test_a_journal_whose_writer_lives_is_left_to_it(journal, tmp_path, path, capture):
     journal.request(request_head(), b"{}")
+    torn = tmp_path / f".{rid(1)}.request.json.1"
+    torn.write_bytes(b"{")
     assert finish_journals(tmp_path) == []
-    assert path.exists()
-    assert capture().request.text == b"{}"
+    assert names(tmp_path) == [torn.name, path.name]
 
     journal.close()
     assert finish_journals(tmp_path) == ["task-1"]
-    assert not path.exists()
+    assert names(tmp_path) == [f"{rid(1)}.request.json"]
+    assert capture().request.text == b"{}"
+
+
+def test_a_reader_that_knows_fewer_secrets_makes_only_what_is_missing(journal, path, tmp_path, capture):
+    journal.request(request_head(), b'["a-very-secret-key"]')
+    PairMaker(path, tmp_path, ("a-very-secret-key",)).advance()
+    journal.response(response_head(), b'["a-very-secret-key"]')
+    journal.close()
+    assert finish_journals(tmp_path, ("another-secret",)) == ["task-1"]
+
+    assert b"a-very-secret-key" not in capture().request.text
+    assert capture().response.text == b'["a-very-secret-key"]'
+
+
+def test_what_a_killed_process_left_of_a_file_is_no_capture_and_goes_with_the_next_finish(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.captures.mkdir()
+    for half in ("request", "response"):
+        (run.captures / f".{rid(1)}.{half}.json.4711").write_bytes(b'{"request_id":"')
+    assert list(find_captures(run)) == []
+    assert finish_journals(run.captures) == []
+    assert names(run.captures) == []
 
 
 def test_a_journal_that_another_reader_finishes_first_is_no_error(journal, tmp_path, path, monkeypatch):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -93,8 +96,42 @@ def test_a_pairing_process_that_was_killed_loses_nothing(journal, writer, tmp_pa
     psutil.wait_procs([process], timeout=60)
     journal.request(REQUEST, b"{}")
     writer.follow(tmp_path / "other.journal", tmp_path)
+    (tmp_path / f".{RID}.request.json.{process.pid}").write_bytes(b'{"request_id":"')
     writer.finish(journal.path, tmp_path)
     assert Capture(RID, tmp_path).request.text == b"{}"
+    assert [path.name for path in tmp_path.iterdir()] == [f"{RID}.request.json"]
+
+
+OWNER = """
+import json, os, signal, sys
+from pathlib import Path
+from pytest_agentcap.proxy.journal import Journal
+from pytest_agentcap.runs.writer import PairWriter
+
+folder, session, request, chunk = json.loads(sys.argv[1])
+writer = PairWriter(("a-very-secret-key",))
+journal = Journal(Path(folder, "a.journal"), session)
+writer.follow(journal.path, Path(folder))
+journal.request(request, b'["a-very-secret-key"]')
+journal.chunk(chunk, b'["a-very-secret-')
+journal.chunk(chunk, b'key"')
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_after_kill_9_of_its_owner_a_key_that_nobody_else_knows_is_masked(tmp_path):
+    session = {"task_id": "a", "session": "a", "lease": "1" * 32}
+    chunk = {"request_id": RID, "status_code": 200, "response_headers": [], "first_byte_ms": 1.5}
+    subprocess.run([sys.executable, "-c", OWNER, json.dumps([str(tmp_path), session, REQUEST, chunk])], timeout=60)
+    deadline = time.monotonic() + 60
+    while (tmp_path / "a.journal").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    assert Capture(RID, tmp_path).response.head["error"] == "shutdown"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{RID}.request.json", f"{RID}.response.json"]
+    for path in tmp_path.iterdir():
+        assert b"a-very-secret-key" not in path.read_bytes()
 
 
 def test_the_pairing_process_ends_with_its_owner(journal, tmp_path):

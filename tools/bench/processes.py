@@ -58,8 +58,11 @@ class Server:
             self.kill()
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        """Kill the program, and before it its children: a child with a session of its own would outlive it."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in reversed(self._tree()):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         self._process.wait()
 
     def _tree(self) -> list[psutil.Process]:
