@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
@@ -19,6 +20,7 @@ _GEMINI = re.compile(r"(?:/v1(?:beta|alpha)?\d*)?/models/[^/]+:(?:generate|strea
 # Empty segments, dots and slashes in any spelling, `..;x` as servlet containers read it, and what begins a fragment.
 _UNSAFE = re.compile(r"//|[\\#]|%(?:2e|2f|5c)|/\.\.?(?:[/;]|\Z)", re.IGNORECASE)
 _VERSION = re.compile(r"/v\d+[a-z0-9]*")
+_GOOGLES = ("/v1beta/", "/v1alpha/")
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 
 
@@ -43,6 +45,21 @@ def error_body(api: str | None, status: int, message: str) -> bytes:
         kind = "insufficient_quota"
         return json.dumps({"error": {"message": message, "type": kind, "param": None, "code": kind}}).encode()
     return json.dumps({"error": {"message": message, "type": "agentcap_error", "code": status}}).encode()
+
+
+def key_style(api: str | None, path: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """Name the API in whose way a request carries its key: on a path of no API, as the agent sent its own."""
+    if api is not None:
+        return api
+    sent = KEY_HEADERS.intersection(name for name, _ in headers)
+    if sent == {b"x-api-key"}:
+        return "messages"
+    return "gemini" if sent == {b"x-goog-api-key"} or path.startswith(_GOOGLES) else None
+
+
+def without_key(query: str) -> str:
+    """Drop Google's `key` from a query; the rest stays as it is spelled."""
+    return "&".join(field for field in query.split("&") if not field.startswith("key=")) if "key=" in query else query
 
 
 class UnsafePath(ValueError):
@@ -79,13 +96,13 @@ class Upstream:
             path = path[len("/v1") :]
         return self.prefix + path + (f"?{query}" if query else "")
 
-    def key_header(self, api: str | None) -> tuple[bytes, bytes] | None:
-        """Return the header that carries the key in this API, or None without a key."""
+    def key_header(self, style: str | None) -> tuple[bytes, bytes] | None:
+        """Return the header that carries the key in an API's way, or None without a key."""
         if self.api_key is None:
             return None
         key = self.api_key.encode()
-        if api == "messages":
+        if style == "messages":
             return b"x-api-key", key
-        if api == "gemini":
+        if style == "gemini":
             return b"x-goog-api-key", key
         return b"authorization", b"Bearer " + key

@@ -68,6 +68,13 @@ class Allowance(Protocol):
         """Say why a call may not be made; None lets it through, and counts it."""
 
 
+class Relay(Protocol):
+    """A request that is being forwarded, recorded or not."""
+
+    def cut(self, error: str) -> None:
+        """End it."""
+
+
 @dataclass(slots=True)
 class Lease:
     """One session's right to use the upstream; `turn` is stamped on each call as it arrives.
@@ -75,7 +82,8 @@ class Lease:
     `unrecorded` counts what was forwarded without being a call to a model, by method and path. `halt` says why no
     further call of this session can be answered, `closed` why none is taken; `gate` is waited for before each call, and
     may close the lease. `allowance` is asked before each call; without one there is no limit. `marks` are put into the
-    record of each call.
+    record of each call. `in_flight` has the journal of each call that has not ended, by its rid, `running` whatever is
+    being forwarded.
     """
 
     token: str
@@ -90,6 +98,7 @@ class Lease:
     closed: str | None = None
     gate: Callable[[], Awaitable[None]] | None = None
     in_flight: dict[str, Journal] = field(default_factory=dict)
+    running: set[Relay] = field(default_factory=set)
     on_start: Callable[[Call], None] | None = None
     on_end: Callable[[Call], None] | None = None
     allowance: Allowance | None = None

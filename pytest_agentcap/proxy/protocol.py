@@ -6,44 +6,62 @@ import asyncio
 from typing import Any, cast
 
 import httptools
-from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Message, Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from pytest_agentcap.proxy.departure import Departure
+from pytest_agentcap.proxy.incoming import IncomingBody
+from pytest_agentcap.proxy.wire import HEAD_BYTES
+
+_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class AgentProtocol(HttpToolsProtocol):
-    """Tell targets as they came, read the bodies of requests that offer another protocol, and tell departures.
+    """Tell targets and bodies as they came, also of requests that offer another protocol, and tell departures.
 
     Of `http://elsewhere/path` and of `/path#part` (RFC 9112 section 3.2) uvicorn gives the path alone, so that nobody
     could tell them from what they are not; such a target is put into `raw_path` as it is, for the endpoint to refuse.
     A request with `upgrade: h2c`, such as the first one of Java's client, loses its body: llhttp takes what follows
-    its head for the other protocol (RFC 9110 section 7.8 lets a server go on in this one).
+    its head for the other protocol (RFC 9110 section 7.8 lets a server go on in this one). Trailers, which llhttp tells
+    like headers, are dropped (section 6.5.1), and who speaks HTTP/1.0 gets no chunks.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._departure = Departure()
+        self._body: IncomingBody | None = None
+        self._framing_bytes = 0
         super().connection_made(cast(asyncio.Transport, _Gathering(transport, self.loop)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._body is not None:
+            self._body.abandon()
         self._departure.happen()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        self._framing_bytes += len(data)
         while data:
             try:
                 self.parser.feed_data(data)
-                return
+                break
             except httptools.HttpParserUpgrade as offer:
                 data = self._head_without_offer() + data[offer.args[0] :]
             except httptools.HttpParserError:
                 self.send_400_response("Invalid HTTP request received.")
                 return
+        if self._framing_bytes > HEAD_BYTES:
+            self.transport.write(_TOO_LONG)
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._departure.put_into(cast(Scope, self.scope))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if self.headers[-1][0] == b"transfer-encoding" and value.lower() != b"chunked":
+            raise ValueError("a coding of one connection that nobody here can undo: uvicorn answers 400")
 
     def on_headers_complete(self) -> None:
         if self.parser.get_method() == b"CONNECT":
@@ -51,14 +69,32 @@ class AgentProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         super().on_headers_complete()
+        # What follows are trailers.
+        self.headers = []
+        # The endpoint has not been called yet: its task starts when the event loop comes to it.
         if self.url[:1] != b"/" or b"#" in self.url:
-            # The endpoint has not been called yet: its task starts when the event loop comes to it.
             self.scope["raw_path"] = self.url
+        if self.scope["http_version"] == "1.0":
+            self.cycle.send = _Unchunked(self.cycle)  # type: ignore[assignment]
+        # To an agent that waits to be told to go on uvicorn says so when its own way to the body is taken.
+        self._body = None if self.expect_100_continue else IncomingBody()
+        if self._body is not None:
+            self._body.put_into(cast(Scope, self.scope))
+
+    def on_body(self, body: bytes) -> None:
+        self._framing_bytes = 0
+        if self._body is None:
+            super().on_body(body)
+        elif not self.cycle.response_complete:
+            self._body.add(body)
 
     def on_message_complete(self) -> None:
+        self._framing_bytes = 0
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
+        if self._body is not None:
+            self._body.complete()
         # A long body has stopped reading, and who does not read does not see an agent leave.
         if not self.pipeline:
             self.flow.resume_reading()
@@ -98,3 +134,21 @@ class _Gathering:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+
+class _Unchunked:
+    """What an endpoint sends to an agent of HTTP/1.0: without a length, the connection's end is the body's."""
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle, self._send = cycle, cycle.send
+        self._length_told = True
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._length_told = any(name == b"content-length" for name, _ in message["headers"])
+            if not self._length_told:
+                self._cycle.chunked_encoding = False
+        elif not self._length_told:
+            # uvicorn makes sure that no more is written than was told.
+            self._cycle.expected_content_length = len(message["body"])
+        await self._send(cast(Any, message))

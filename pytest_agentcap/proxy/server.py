@@ -90,7 +90,7 @@ class CaptureProxy:
         return self.leases.grant(Journal(journal, {**session, "lease": token}), token)
 
     def revoke(self, lease: Lease) -> None:
-        """Take the lease back: give calls in flight up to 2 s, cut the rest as `shutdown`, close the journal."""
+        """Take the lease back: give what is in flight up to 2 s, cut the rest as `shutdown`, close the journal."""
         self.leases.revoke(lease)
         self._submit(self._drain(lease)).result()
         lease.journal.close()
@@ -103,7 +103,7 @@ class CaptureProxy:
 
     async def _drain(self, lease: Lease) -> None:
         deadline = self._loop.time() + DRAIN_S
-        while lease.in_flight and self._loop.time() < deadline:
+        while lease.running and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
         await self._forwarder.cut(lease)
 

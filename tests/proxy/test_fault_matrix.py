@@ -318,6 +318,8 @@ SMUGGLED = {
     "two lengths": ["content-length: 2", "content-length: 3"],
     "a length of letters": ["content-length: two"],
     "a coding unknown": ["transfer-encoding: chunked, identity"],
+    "a coding of the connection": ["transfer-encoding: gzip, chunked"],
+    "a coding in a line of its own": ["transfer-encoding: gzip", "transfer-encoding: chunked"],
 }
 
 

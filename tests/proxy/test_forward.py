@@ -156,6 +156,25 @@ def test_a_compressed_answer_reaches_the_agent_as_sent_and_the_capture_decoded(
     assert "undecoded" not in capture.response.head
 
 
+@pytest.mark.parametrize(
+    ("encoding", "compress"), [("gzip", zipped), ("zstd", zstandard.compress), ("br", brotli.compress)]
+)
+def test_a_compressed_request_arrives_as_sent_and_the_capture_holds_its_text(
+    station, agent, upstream, encoding, compress
+):
+    plain = b'{"model": "m", "n": 1e400}'
+    agent.call(body=compress(plain), headers=[("content-encoding", encoding)])
+    agent.call(body=b"not " + encoding.encode(), headers=[("content-encoding", encoding)])
+    capture, lying = station.end(agent)
+
+    assert upstream.visits[0].body == compress(plain)
+    assert upstream.visits[0].values("content-encoding") == [encoding]
+    assert capture.request.text == plain
+    assert capture.request.head["request_bytes"] == len(compress(plain))
+    assert "undecoded" not in capture.request.head
+    assert (lying.request.head["undecoded"], stored(lying.request)) == (encoding, upstream.visits[1].body)
+
+
 @pytest.mark.parametrize(("encoding", "wire"), [("zstd", b"not zstd"), ("gzip", b"not gzip"), ("x-own", b"\x00\x01")])
 def test_an_answer_that_cannot_be_decoded_is_stored_as_it_was(station, agent, upstream, encoding, wire):
     upstream.answer = lambda visit: visit.respond(200, [("content-encoding", encoding)], wire)

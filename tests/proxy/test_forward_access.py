@@ -66,6 +66,45 @@ def test_the_key_is_added_whatever_the_agent_sent_and_never_recorded(
         assert b"sk-of-the-agent" not in data
 
 
+@pytest.mark.parametrize(
+    ("path", "sent", "added"),
+    [
+        ("/v1/models", "authorization", ("authorization", "Bearer sk-upstream")),
+        ("/v1/models", "x-api-key", ("x-api-key", "sk-upstream")),
+        ("/v1/models", "x-goog-api-key", ("x-goog-api-key", "sk-upstream")),
+        ("/v1beta/models", "x-mine", ("x-goog-api-key", "sk-upstream")),
+    ],
+)
+def test_on_a_path_of_no_api_the_key_is_where_the_agent_put_its_own(make_station, upstream, path, sent, added):
+    agent = make_station(upstream.url, "sk-upstream").agent()
+    agent.call(path, None, method="GET", headers=[(sent, "sk-of-the-agent")])
+    [visit] = upstream.visits
+    assert [(k.lower(), v) for k, v in visit.headers if k.lower() in KEY_HEADERS] == [added]
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        ("key=sk-of-the-agent", ""),
+        ("key=sk-of-the-agent&alt=sse", "alt=sse"),
+        ("alt=sse&key=sk-of-the-agent&&a=%2f", "alt=sse&&a=%2f"),
+        ("monkey=1&keys=2", "monkey=1&keys=2"),
+    ],
+)
+def test_a_key_in_a_query_of_google_is_neither_sent_on_nor_recorded(
+    station, agent, upstream, everything_on_disk, query, left
+):
+    path = "/v1beta/models/g:generateContent"
+    agent.call(f"{path}?{query}")
+    agent.call(f"/v1/chat/completions?{query.replace('sk-of-the-agent', '1')}")
+    capture, _ = station.end(agent)
+
+    assert upstream.visits[0].target == (f"{path}?{left}" if left else path)
+    assert upstream.visits[1].target.endswith(query.replace("sk-of-the-agent", "1"))
+    assert capture.request.head["query"] == left
+    assert b"sk-of-the-agent" not in everything_on_disk(station.captures)
+
+
 def test_without_a_key_the_agents_own_is_not_passed_on(agent, upstream):
     agent.call(headers=[(header, "sk-of-the-agent") for header in KEY_HEADERS])
     assert b"sk-of-the-agent" not in repr(upstream.visits[0].headers).encode()

@@ -53,6 +53,15 @@ def test_a_secret_is_found_wherever_chunks_cut_it(lasting, cuts, ascii_only):
     assert (capture.request.head["redacted"], capture.response.head["redacted"]) == (2, 2)
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_a_secret_in_a_compressed_request_is_masked(station, agent, compress):
+    coding = "gzip" if compress is gzip.compress else "zstd"
+    agent.call(body=compress(json.dumps([KEY, TOKEN]).encode()), headers=[("content-encoding", coding)])
+    [capture] = station.end(agent)
+    assert capture.request.head["redacted"] == 2
+    assert all(re.fullmatch(PLACEHOLDER, text) for text in json.loads(capture.request.text))
+
+
 def test_a_secret_is_found_where_a_long_stream_was_spooled(station, agent, upstream, everything_on_disk):
     # A frame is written when 256 KB are there: in the middle of the secret.
     pieces = [b"x" * ((1 << 18) - 5), TOKEN.encode()[:8], TOKEN.encode()[8:], b"y" * (1 << 18), TOKEN.encode()]

@@ -77,6 +77,56 @@ def test_an_upgrade_that_is_offered_is_not_taken_and_costs_no_body(station, agen
     assert {name.lower() for name, _ in upstream.visits[0].headers} == {"host", "content-length", "x-kept"}
 
 
+def test_trailers_of_a_request_are_no_headers(station, agent, upstream, hear):
+    head = agent.head("/v1/chat/completions", "transfer-encoding: chunked", "trailer: x-late", "x-kept: 1")
+    trailers = b"x-late: 1\r\nauthorization: Bearer mine\r\nhost: elsewhere\r\n"
+    with agent.dial(head + b'7\r\n{"n":1}\r\n0\r\n' + trailers + b"\r\n") as sock:
+        assert hear(sock).body == b'{"n":1}'
+    [capture] = station.end(agent)
+
+    assert {name.lower() for name, _ in upstream.visits[0].headers} == {"host", "content-length", "x-kept"}
+    assert "x-late" not in dict(capture.request.head["request_headers"])
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_agent_that_speaks_http_1_0_gets_no_chunks(station, agent, upstream, told):
+    def answer(visit):
+        if told:
+            visit.respond(200, body=b"data: 1\n\ndata: 2\n\n")
+            return
+        visit.start_stream()
+        for number in (1, 2):
+            visit.chunk(b"data: %d\n\n" % number)
+        visit.end()
+
+    upstream.answer = answer
+    head = agent.head("/v1/chat/completions", "content-length: 2").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with agent.dial(head + b"{}") as sock, sock.makefile("rb") as reader:
+        got, _, body = reader.read().partition(b"\r\n\r\n")
+    [capture] = station.end(agent)
+
+    assert body == b"data: 1\n\ndata: 2\n\n"
+    assert b"transfer-encoding" not in got
+    assert (b"content-length: 18" in got) == told
+    assert b"connection: close" in got
+    assert capture.response.head["complete"]
+
+
+def test_a_request_whose_head_has_no_end_is_431(agent, upstream, hear):
+    head = agent.head("/v1/models", method="GET").removesuffix(b"\r\n")
+    with agent.dial(head, *[b"x-%d: %s\r\n" % (number, b"y" * 1000) for number in range(70)]) as sock:
+        assert hear(sock).status == 431
+    assert upstream.visits == []
+
+
+def test_a_long_head_and_many_small_chunks_pass(station, agent, upstream, hear):
+    head = agent.head("/v1/chat/completions", f"x-long: {'y' * 40_000}", "transfer-encoding: chunked")
+    with agent.dial(head, b"1;a=%s\r\n1\r\n" % (b"z" * 100) * 2000 + b"0\r\n\r\n") as sock:
+        assert hear(sock).body == b"1" * 2000
+    [capture] = station.end(agent)
+    assert capture.request.text == b"1" * 2000
+
+
 def test_a_head_request_gets_the_length_and_no_body(station, agent, upstream):
     upstream.answer = lambda visit: visit.start(200, [("content-length", "10")])
     got = agent.call("/v1/models", body=None, method="HEAD")

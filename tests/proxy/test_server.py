@@ -139,6 +139,24 @@ def test_calls_in_flight_when_a_lease_is_revoked_are_cut_as_shutdown(station, ag
     assert json.loads(captures[0].response.text).encode() == EVENT
 
 
+def test_what_is_not_recorded_is_cut_too_when_a_lease_is_revoked(station, agent, upstream, until, short_drain):
+    def answer(visit):
+        visit.start_stream()
+        visit.chunk(EVENT)
+        visit.hang()
+
+    upstream.answer = answer
+    connection = agent.open("/v1/events", None, method="GET")
+    response = connection.getresponse()
+    assert response.read1(100) == EVENT
+    assert station.end(agent) == []
+
+    assert upstream.visits[0].gone.wait(60)
+    with pytest.raises(http.client.IncompleteRead):
+        response.read()
+    connection.close()
+
+
 def test_calls_that_a_closing_endpoint_cuts_are_recorded(station, agent, upstream, until):
     def answer(visit):
         visit.start_stream()
