@@ -62,12 +62,11 @@ class Forwarder:
             await answer(send, 403, error_body(style, 403, lease.closed))
             return
         headers = for_the_upstream(scope["headers"], self._upstream.key_header(style))
-        departure = Departure.of(scope, receive)
         if api is None:
             lease.unrecorded[f"{method} {path}"] += 1
             origin = Origin(lease.token, lease.turn, None, path, query)
             request = Outgoing(method, target.encode("latin-1"), headers, body, origin)
-            await self._relay(lease, Exchange(started, style), request, departure, send)
+            await self._relay(lease, Exchange(started, style), request, Departure.of(scope, receive), send)
             return
         if lease.allowance is not None and (refusal := lease.allowance.refusal()):
             await answer(send, 429, error_body(style, 429, f"agentcap: {refusal}"), _FINAL)
@@ -96,7 +95,7 @@ class Forwarder:
         origin = Origin(lease.token, lease.turn, api, path, query, Pace(lease.waiting, call))
         request = Outgoing(method, target.encode("latin-1"), headers, body, origin)
         try:
-            await self._relay(lease, exchange, request, departure, send)
+            await self._relay(lease, exchange, request, Departure.of(scope, receive), send)
         finally:
             del lease.in_flight[call.rid]
             if lease.on_end is not None:
