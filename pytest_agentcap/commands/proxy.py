@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from pytest_agentcap.proxy.leases import Call
 
 _POLL_S = 0.2
+_LAST_PORT = 65535
 
 
 def add(commands: Commands) -> None:
     parser = commands.add_parser("proxy", help="run the capture proxy on its own")
     parser.add_argument("--upstream", required=True, metavar="URL", help="the model server")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any that is free)")
+    parser.add_argument("--port", type=_port, default=0, help="port to listen on (default: any that is free)")
     parser.add_argument("--captures", type=Path, metavar="DIR", help="where pairs go (default: a new run directory)")
     parser.add_argument("--api-key", metavar="K", help="the upstream's key (environment: AGENTCAP_API_KEY)")
     who = parser.add_mutually_exclusive_group()
@@ -42,7 +43,7 @@ def _run(args: argparse.Namespace) -> int:
     from pytest_agentcap.proxy.apis import Upstream
     from pytest_agentcap.proxy.leases import new_token
     from pytest_agentcap.proxy.ratelimit import RateLimit
-    from pytest_agentcap.proxy.standalone import StandaloneProxy
+    from pytest_agentcap.proxy.standalone import StandaloneProxy, open_listener
     from pytest_agentcap.sandbox.reaper import state_root
 
     if args.no_lease and not _is_loopback(args.host):
@@ -54,6 +55,7 @@ def _run(args: argparse.Namespace) -> int:
     upstream = args.upstream.rstrip("/")
     key = find_key(upstream, args.api_key)
     token = None if args.no_lease else args.lease or new_token()
+    listener = open_listener(args.host, args.port)
     captures = _captures(args.captures, upstream)
     ended: queue.SimpleQueue[Call] = queue.SimpleQueue()
     stop = threading.Event()
@@ -62,9 +64,7 @@ def _run(args: argparse.Namespace) -> int:
     base = Upstream(upstream, key.value if key else None)
     with (
         contextlib.closing(RateLimit.of(base, state_root())) as limit,
-        StandaloneProxy(
-            base, (args.host, args.port), captures, token, ended.put, known_secrets(key), limit=limit
-        ) as proxy,
+        StandaloneProxy(base, listener, captures, token, ended.put, known_secrets(key), limit=limit) as proxy,
     ):
         host = f"[{args.host}]" if ":" in args.host else args.host
         write(f"http://{host}:{proxy.port}{f'/{token}' if token else ''}/v1")
@@ -112,6 +112,12 @@ def _captures(folder: Path | None, upstream: str) -> Path:
         return create_run(workspace_folder(), "proxy", provider_of(upstream, "")).captures
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _LAST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 0 to {_LAST_PORT}")
+    return int(text)
 
 
 def _is_loopback(host: str) -> bool:

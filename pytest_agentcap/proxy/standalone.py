@@ -22,6 +22,12 @@ _BACKLOG = 512
 _SESSION = {"task_id": None, "session": None, "corpus": None, "trial": 1, "attempt": 1, "agent": None, "label": None}
 
 
+def open_listener(host: str, port: int) -> socket.socket:
+    """Listen at an address, of either family; port 0 means any that is free. Raises OSError when it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+
+
 class StandaloneProxy:
     """Serve one address under one lease, or with `token` None to everyone who reaches it.
 
@@ -32,7 +38,7 @@ class StandaloneProxy:
     def __init__(
         self,
         upstream: Upstream,
-        address: tuple[str, int],
+        listener: socket.socket,
         captures: Path,
         token: str | None,
         on_call: Callable[[Call], None],
@@ -40,16 +46,15 @@ class StandaloneProxy:
         roll_bytes: int = ROLL_BYTES,
         limit: RateLimit | None = None,
     ) -> None:
-        """Listen at an address; port 0 means any that is free. `limit` is shared with other proxies.
+        """Serve a socket of `open_listener`. `limit` is shared with other proxies.
 
-        Raises OSError when that is taken, or when the captures cannot be written.
+        Raises OSError when the captures cannot be written.
         """
         self._captures, self._on_call, self._roll_bytes = captures, on_call, roll_bytes
         token_or_any = token or new_token()
         self._session = {**_SESSION, "lease": token_or_any}
         self._number = 0
         self._retired: list[Journal] = []
-        listener = socket.create_server(address, backlog=_BACKLOG)
         self.port: int = listener.getsockname()[1]
         self._writer = PairWriter(secrets)
         self._proxy = CaptureProxy(upstream, limit=limit)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_agentcap.cli import main
 from pytest_agentcap.proxy.apis import Upstream
-from pytest_agentcap.proxy.standalone import StandaloneProxy
+from pytest_agentcap.proxy.standalone import StandaloneProxy, open_listener
 from pytest_agentcap.runs.captures import Capture
 
 CLI = "import sys; from pytest_agentcap.cli import main; sys.exit(main())"
@@ -36,7 +37,7 @@ def captures(folder: Path) -> list[Capture]:
 
 def test_without_a_lease_the_paths_are_the_plain_ones(upstream, tmp_path):
     ended = []
-    with StandaloneProxy(Upstream(upstream.url), ("127.0.0.1", 0), tmp_path, None, ended.append) as proxy:
+    with StandaloneProxy(Upstream(upstream.url), open_listener("127.0.0.1", 0), tmp_path, None, ended.append) as proxy:
         assert post(proxy.port, "/v1/chat/completions", b'{"model":"m"}') == 200
     [capture] = captures(tmp_path)
     assert capture.request.text == b'{"model":"m"}'
@@ -47,7 +48,8 @@ def test_without_a_lease_the_paths_are_the_plain_ones(upstream, tmp_path):
 
 
 def test_with_a_lease_nobody_else_gets_through(upstream, tmp_path):
-    with StandaloneProxy(Upstream(upstream.url), ("127.0.0.1", 0), tmp_path, "letmein", lambda call: None) as proxy:
+    listener = open_listener("127.0.0.1", 0)
+    with StandaloneProxy(Upstream(upstream.url), listener, tmp_path, "letmein", lambda call: None) as proxy:
         assert post(proxy.port, "/letmein/v1/chat/completions") == 200
         assert post(proxy.port, "/v1/chat/completions") == 403
     assert len(upstream.visits) == 1
@@ -63,8 +65,8 @@ def test_a_long_journal_is_followed_by_another_and_none_is_left(upstream, tmp_pa
         if call.index == 12:
             ended.set()
 
-    address, body = ("127.0.0.1", 0), json.dumps(["x" * 2000]).encode()
-    with StandaloneProxy(Upstream(upstream.url), address, tmp_path, None, look, roll_bytes=5000) as proxy:
+    listener, body = open_listener("127.0.0.1", 0), json.dumps(["x" * 2000]).encode()
+    with StandaloneProxy(Upstream(upstream.url), listener, tmp_path, None, look, roll_bytes=5000) as proxy:
         for _ in range(12):
             assert post(proxy.port, "/v1/chat/completions", body) == 200
         assert ended.wait(60)
@@ -76,10 +78,28 @@ def test_a_long_journal_is_followed_by_another_and_none_is_left(upstream, tmp_pa
     assert list(tmp_path.glob("*.journal")) == []
 
 
-def test_a_port_that_is_taken_is_an_error_and_leaves_nothing(upstream, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError):
-        StandaloneProxy(Upstream(upstream.url), taken.getsockname(), tmp_path, None, lambda call: None)
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_either_family_of_addresses_can_be_listened_on(host):
+    with open_listener(host, 0) as listener:
+        socket.create_connection(listener.getsockname()[:2], 60).close()
+
+
+def test_a_port_that_is_taken_is_one_line_and_leaves_nothing(upstream, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AGENTCAP_WORKSPACE", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["proxy", "--upstream", upstream.url, "--port", str(port)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "already in use" in line
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "x"])
+def test_a_port_that_there_is_none_is_one_line(port, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["proxy", "--upstream", "http://u", "--port", port])
+    assert ended.value.code == 2
+    assert f"--port: {port!r} is not a port" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -110,13 +130,12 @@ def test_the_command_prints_its_address_a_line_per_call_and_a_total(upstream, tm
     ("arguments", "said"),
     [
         (["--upstream", "nowhere"], "--upstream nowhere"),
+        (["--upstream", "http://user:hunter2@h"], "--upstream http://…@h: give a URL without user, password and query"),
         (["--upstream", "http://u", "--no-lease", "--host", "0.0.0.0"], "--no-lease"),
         (["--upstream", "http://u", "--lease", "a/b"], "--lease"),
     ],
 )
 def test_bad_arguments_are_one_line(arguments, said, capsys):
-    from pytest_agentcap.cli import main
-
     assert main(["proxy", *arguments]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
