@@ -18,9 +18,13 @@ from typing import Any
 import pytest
 
 from pytest_agentcap.proxy.apis import Upstream
+from pytest_agentcap.proxy.client import CONNECT_TIMEOUT_S, KEEP_ALIVE_S, READ_TIMEOUT_S, open_transport
 from pytest_agentcap.proxy.leases import Lease
 from pytest_agentcap.proxy.ratelimit import RateLimit
 from pytest_agentcap.proxy.server import CaptureProxy
+from pytest_agentcap.proxy.transport_aiohttp import AiohttpTransport
+from pytest_agentcap.proxy.transport_plain import PlainTransport
+from pytest_agentcap.proxy.wire import Limits, Transport
 from pytest_agentcap.runs.captures import Capture
 from pytest_agentcap.runs.pairs import PairMaker
 
@@ -224,9 +228,15 @@ class Agent:
 class Station:
     """A capture proxy between agents and an upstream, and the folder that it records into."""
 
-    def __init__(self, folder: Path, upstream: Upstream, limit: RateLimit | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        upstream: Upstream,
+        limit: RateLimit | None = None,
+        transport: Callable[[str], Transport] = open_transport,
+    ) -> None:
         self.captures = folder
-        self.proxy = CaptureProxy(upstream, limit=limit)
+        self.proxy = CaptureProxy(upstream, limit=limit, transport=transport)
         listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.address = listener.getsockname()
         self.endpoint = self.proxy.listen(listener)
@@ -285,6 +295,21 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Station,
     """One station and its upstream for many quick tests: to end an endpoint takes a tenth of a second."""
     server = RawUpstream()
     station = Station(tmp_path_factory.mktemp("captures"), Upstream(server.url))
+    yield station, server
+    station.close()
+    server.close()
+
+
+@pytest.fixture(scope="module", params=["plain", "aiohttp"])
+def lasting_by_either(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Station, RawUpstream]]:
+    """The same by each of the transports that there are."""
+    limits = Limits(CONNECT_TIMEOUT_S, READ_TIMEOUT_S, KEEP_ALIVE_S)
+    made = {"plain": PlainTransport, "aiohttp": AiohttpTransport}[request.param]
+    server = RawUpstream()
+    folder = tmp_path_factory.mktemp("captures")
+    station = Station(folder, Upstream(server.url), transport=lambda origin: made(origin, limits))
     yield station, server
     station.close()
     server.close()

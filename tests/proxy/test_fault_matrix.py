@@ -21,13 +21,13 @@ def stored(half) -> bytes:
 
 
 @pytest.fixture
-def station(lasting):
-    return lasting[0]
+def station(lasting_by_either):
+    return lasting_by_either[0]
 
 
 @pytest.fixture
-def upstream(lasting):
-    upstream = lasting[1]
+def upstream(lasting_by_either):
+    upstream = lasting_by_either[1]
     upstream.visits.clear()
     upstream.answer = lambda visit: visit.respond(body=visit.body)
     yield upstream
