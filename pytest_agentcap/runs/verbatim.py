@@ -10,6 +10,7 @@ import msgspec
 
 # The json module reads no longer ones (sys.set_int_max_str_digits), msgspec does.
 _LONGEST_NUMBER = 4300
+_DIGITS = frozenset(b"0123456789")
 
 
 def _reject(constant: str) -> NoReturn:
@@ -44,9 +45,10 @@ def _is_json_for_sure(body: bytes) -> bool:
 
 
 def _may_hold_a_long_number(body: bytes) -> bool:
-    """Look at places so near to each other that no number of more than 4,300 digits fits between two of them."""
+    """Look at places so near to each other that a number of more than 4,300 digits fills a stretch between two."""
     step = _LONGEST_NUMBER // 3
-    return any(body[at : at + step].isdigit() for at in range(0, len(body) - step + 1, step))
+    starts = (number * step for number, byte in enumerate(body[::step]) if byte in _DIGITS)
+    return any(len(stretch := body[at : at + step]) == step and stretch.isdigit() for at in starts)
 
 
 def envelope(head: dict[str, Any], key: str, text: bytes) -> bytes:
