@@ -48,10 +48,14 @@ class AgentProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as offer:
                 data = self._head_without_offer() + data[offer.args[0] :]
             except httptools.HttpParserError:
-                self.send_400_response("Invalid HTTP request received.")
+                if self._is_answering():
+                    self.transport.close()
+                else:
+                    self.send_400_response("Invalid HTTP request received.")
                 return
         if self._framing_bytes > HEAD_BYTES:
-            self.transport.write(_TOO_LONG)
+            if not self._is_answering():
+                self.transport.write(_TOO_LONG)
             self.transport.close()
 
     def on_message_begin(self) -> None:
@@ -98,6 +102,10 @@ class AgentProtocol(HttpToolsProtocol):
         # A long body has stopped reading, and who does not read does not see an agent leave.
         if not self.pipeline:
             self.flow.resume_reading()
+
+    def _is_answering(self) -> bool:
+        """Tell whether an answer has begun and goes on: what else is written now would be taken for a part of it."""
+        return self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
 
     def _head_without_offer(self) -> bytes:
         version = self.parser.get_http_version().encode()

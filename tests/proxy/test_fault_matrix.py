@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import threading
@@ -328,6 +329,25 @@ def test_a_request_whose_end_is_not_clear_is_400_and_reaches_nobody(station, age
     with agent.dial(agent.head("/v1/chat/completions", *lines) + b"{}\r\n\r\n") as sock:
         assert hear(sock).status == 400
     assert upstream.visits == station.end(agent) == []
+
+
+@pytest.mark.parametrize("more", [b"no HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y" * 66_000])
+def test_what_an_agent_sends_behind_its_request_is_not_answered_within_the_answer(
+    station, agent, upstream, until, more
+):
+    upstream.answer = lambda visit: (visit.send(CHUNKED + b"2\r\n{}\r\n"), visit.hang())
+    with agent.dial(agent.head("/v1/chat/completions", "content-length: 2") + b"{}") as sock:
+        got = b""
+        while not got.endswith(b"{}\r\n"):
+            got += sock.recv(1000)
+        # It is reset where something was not read yet.
+        with contextlib.suppress(ConnectionError):
+            sock.sendall(more)
+            assert sock.recv(1000) == b""
+    assert upstream.visits[0].gone.wait(60)
+    until(lambda: not agent.lease.in_flight)
+    [capture] = station.end(agent)
+    assert (capture.response.head["error"], stored(capture.response)) == ("client_gone", b"{}")
 
 
 def test_an_answer_that_comes_before_its_request_was_read_reaches_the_agent(make_station):

@@ -114,7 +114,9 @@ def test_an_agent_that_speaks_http_1_0_gets_no_chunks(station, agent, upstream, 
 
 def test_a_request_whose_head_has_no_end_is_431(agent, upstream, hear):
     head = agent.head("/v1/models", method="GET").removesuffix(b"\r\n")
-    with agent.dial(head, *[b"x-%d: %s\r\n" % (number, b"y" * 1000) for number in range(70)]) as sock:
+    # Not a byte more than what is too much: what is not read would have the connection reset.
+    endless = head + b"x: " + b"y" * ((1 << 16) - len(head) - 2)
+    with agent.dial(endless[:1000], endless[1000:]) as sock:
         assert hear(sock).status == 431
     assert upstream.visits == []
 
