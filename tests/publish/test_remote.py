@@ -32,25 +32,24 @@ def commit(hub, client, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "status"),
+    ("pattern", "statuses"),
     [
-        *(("GET /api/datasets/me/demo$", status) for status in (0, 429, 500)),
-        *(("POST .*/preupload/", status) for status in (0, 429)),
-        *(("POST .*/commit/", status) for status in (0, 409, 412, 429, 500, 503)),
+        ("GET /api/datasets/me/demo$", (0, 429, 500)),
+        ("POST .*/preupload/", (0, 429)),
+        ("POST .*/commit/", (0, 409, 412, 429, 500, 503)),
+        # An upload that breaks off.
+        ("PUT /lfs/", (0, 500)),
+        ("POST .*/verify", (0, 500)),
+        ("POST .*/objects/batch", (0, 500)),
     ],
 )
-def test_what_fails_for_a_while_is_tried_again(hub, commit, pattern, status):
-    hub.fail(pattern, status, times=2, retry_after="0")
-    assert commit()
-    assert hub.files(REPO) == {"small.txt": b"hello"}
-
-
-@pytest.mark.parametrize("status", [0, 500])
-@pytest.mark.parametrize("pattern", ["PUT /lfs/", "POST .*/verify", "POST .*/objects/batch"])
-def test_an_upload_that_breaks_off_is_begun_again(hub, commit, pattern, status):
-    hub.fail(pattern, status, times=7)
-    assert commit("large.bin", b"x" * 50_000)
-    assert list(hub.files(REPO)) == ["large.bin"]
+def test_what_fails_for_a_while_is_tried_again(hub, commit, pattern, statuses):
+    large = "lfs" in pattern or pattern.endswith(("verify", "batch"))
+    for status in statuses:
+        name, content = f"{status}.txt", f"{status}".encode() * (20_000 if large else 1)
+        hub.fail(pattern, status, times=7 if large else 2, retry_after="0")
+        assert commit(name, content)
+        assert hub.files(REPO)[name] == content
 
 
 def test_a_refusal_is_told_at_once(hub, commit):
