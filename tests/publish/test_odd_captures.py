@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pytest_agentcap.cli import main
+from pytest_agentcap.commands import show
 from pytest_agentcap.formats.registry import FORMATS
 from pytest_agentcap.inspect.calls import CallList
 from pytest_agentcap.inspect.levels import MessageLevel, RequestLevel
@@ -92,10 +94,14 @@ def test_the_commands_tell_them(run, capsysbinary):
     assert main(["ls", "--json"]) == 0
     assert main(["show", run.id]) == 0
     assert main(["show", run.id, "--json"]) == 0
+    # Making the parser of all commands for each call would take the most time.
+    parser = ArgumentParser()
+    show.add(parser.add_subparsers())
     for path in sorted(run.captures.glob("*.request.json")):
         rid = path.name[:32]
         for options in ((), ("--request",), ("--messages",), ("--messages", "--json"), ("--raw",), ("--json",)):
-            assert main(["show", rid, *options]) == 0, (rid, options)
+            args = parser.parse_args(["show", rid, *options])
+            assert args.command(args) == 0, (rid, options)
 
 
 def test_files_that_cannot_be_read_are_lines_and_the_rest_is_written(run, capsys):
