@@ -12,6 +12,7 @@ import pytest
 
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.distributed import ASSIGNMENT
+from pytest_agentcap.limits import NOT_STARTED
 from pytest_agentcap.settings import Settings
 from pytest_agentcap.targets import ModelTarget
 
@@ -227,6 +228,7 @@ def agent_session(
     )
     ledger = ledger_of(state.folder, capture_run, settings.run_limits)
     if ledger and (exhausted := ledger.exhausted()):
+        node.user_properties.append((NOT_STARTED, exhausted))
         pytest.skip(f"not started: {exhausted}")
     live = LiveStatus(state.folder)
     scripted = _capturing.scripted(_target)

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_agentcap.distributed import ASSIGNMENT
 from pytest_agentcap.envfile_session import env_file_lines
+from pytest_agentcap.limits import NOT_STARTED
 from pytest_agentcap.live import LiveLine, live_line
 from pytest_agentcap.matrix import extent
 from pytest_agentcap.overrides import overrides_by_file
@@ -78,7 +79,7 @@ class ControllerHooks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport):  # type: ignore[no-untyped-def]
         self._erase()
-        if report.when == "setup" and report.skipped:
+        if report.when == "setup" and report.skipped and NOT_STARTED not in dict(report.user_properties):
             self._controller.skipped(report.nodeid)
         self._verdicts += report.failed and getattr(report, FAILED_BY_VERDICT, False)
         if report.when == "teardown" and self._started:

@@ -219,7 +219,7 @@ def describe_run(option: str, existing: Existing) -> list[str]:
         "stand" if stands(result) else "infra" if result["verdict"] == "infra" else "unfinished"
         for result in latest.values()
     )
-    missing = len(read_plan(existing.run) - latest.keys())
+    missing = len(read_plan(existing.run) - latest.keys() - frozenset(existing.facts.get("skipped") or ()))
     told = [f"{counts['stand']} sessions stand" + (" and are deselected" if option == "--resume" else "")]
     told += [f"{counts[name]} {name}" for name in ("infra", "unfinished") if counts[name]]
     told += [f"{missing} not begun"] if missing else []

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# The property of a test that its run's limit kept from beginning: its reason.
+NOT_STARTED = "not_started"
+
 
 @dataclass(frozen=True, slots=True)
 class Used:

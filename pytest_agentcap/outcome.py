@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _KILLED = 128 + signal.SIGKILL
 _SHOWN_LINES = 15
+# A line of a bundled script has as many as the script.
+_SHOWN_CHARS = 400
 _SHOWN_CALLS = 40
 
 
@@ -178,7 +180,7 @@ def report_section(outcome: Outcome) -> str:
         lines += [
             "",
             f"last stderr lines of turn {turn.number}:",
-            *(f"  {printable(line)}" for line in said),
+            *(f"  {printable(line if len(line) <= _SHOWN_CHARS else line[:_SHOWN_CHARS] + '…')}" for line in said),
         ]
     lines += ["", f"captures: {outcome.run.captures}", f"logs:     {outcome.run.sessions}/{outcome.session}_turn_*"]
     return "\n".join(line.rstrip() for line in lines)

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_agentcap import budget as module
 from pytest_agentcap.budget import Budget, Ledger, LimitReached, ledger_of, used_before
+from pytest_agentcap.cli import main
 from pytest_agentcap.conversation.usage import Usage
 from pytest_agentcap.limits import Limits, Used
 from pytest_agentcap.prices import Price, Prices, PricesError
@@ -212,7 +213,7 @@ def test_a_price_file_is_checked(tmp_path, text, told):
     assert told in str(refused.value)
 
 
-def test_limits_hold_sessions_and_the_run_over_all_workers(project):
+def test_limits_hold_sessions_and_the_run_over_all_workers(project, monkeypatch, capsys):
     project.write_shell_agent()
     project.write("prices.toml", "[models.scripted]\ninput = 1000\noutput = 1000\n")
     many = "for i in 1 2 3; do python3 call $i; done; echo done"
@@ -231,6 +232,13 @@ def test_limits_hold_sessions_and_the_run_over_all_workers(project):
     assert sum(each["calls"] for each in found) == 10
     assert result.parseoutcomes()["skipped"] >= 1
     assert any(each["run_limit"] for each in found)
+    monkeypatch.chdir(project.path)
+    capsys.readouterr()
+    assert main(["merge", run.name, "--json"]) == 1
+    [told] = json.loads(capsys.readouterr().out)
+    assert told["expected"] == 6
+    assert len(told["missing"]) == result.parseoutcomes()["skipped"]
+    assert told["infra"]
     project.pytest(*options, "--run-max-calls", "1000").assert_outcomes(
         passed=5 - result.parseoutcomes().get("passed", 0)
     )

@@ -37,6 +37,7 @@ _OF_THE_REQUEST = frozenset(
 _OWN = frozenset({"parameters", "input_schema", "parametersJsonSchema", "schema", "args", "arguments", "response"})
 _CONVERSATION = frozenset({"messages", "input", "contents", "prompt"})
 _AGENTS_OWN_ROLES = frozenset({"system", "developer"})
+_INSTRUCTIONS = frozenset({"system", "instructions", "systemInstruction", "system_instruction", "tools"})
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?"
 _DAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +)?"
@@ -67,11 +68,13 @@ _CALLED_DIRECTORY = re.compile(
 class Rules:
     """Say what else does not count, beside what never does: keys of the request's body, and parts of its texts.
 
-    `patterns` are regular expressions over texts in which the rest has been left out already.
+    `patterns` are regular expressions over texts in which the rest has been left out already; `instructions` tells
+    whether what an agent's maker says counts: system prompts, and the tools that it offers.
     """
 
     patterns: tuple[str, ...] = ()
     keys: frozenset[str] = frozenset()
+    instructions: bool = True
 
     def ignoring(self, *patterns: str) -> Rules:
         """Return these rules with parts of texts added that do not count; raises re.error for what is no pattern."""
@@ -82,6 +85,16 @@ class Rules:
     def without(self, *keys: str) -> Rules:
         """Return these rules with top-level keys of the request's body added that do not count."""
         return replace(self, keys=self.keys | set(keys))
+
+    def without_instructions(self) -> Rules:
+        """Return these rules for another version of an agent, whose system prompt and tools are described anew."""
+        return replace(self, instructions=False)
+
+    def counts(self, key: str) -> bool:
+        """Tell whether a key of the request's body counts."""
+        if not self.instructions and key in _INSTRUCTIONS:
+            return False
+        return key not in self.keys and key not in _OF_THE_REQUEST and key not in _MARKS
 
 
 @dataclass(frozen=True)
@@ -138,9 +151,14 @@ class _Writer:
     def request(self, body: Any) -> Any:
         if not isinstance(body, dict):
             return self.value(body, dates=False)
-        ignored = _OF_THE_REQUEST | self.rules.keys | _MARKS
-        kept = sorted(body.keys() - ignored)
-        return {key: self.member(key, body[key], dates=key not in _CONVERSATION) for key in kept}
+        kept = sorted(key for key in body if self.rules.counts(key))
+        return {key: self.member(key, self.said(key, body[key]), dates=key not in _CONVERSATION) for key in kept}
+
+    def said(self, key: str, value: Any) -> Any:
+        """Return a conversation without what the agent's maker says in it, where that does not count."""
+        if self.rules.instructions or key not in _CONVERSATION or not isinstance(value, list):
+            return value
+        return [each for each in value if not (isinstance(each, dict) and each.get("role") in _AGENTS_OWN_ROLES)]
 
     def value(self, value: Any, dates: bool) -> Any:
         if isinstance(value, str):

@@ -43,8 +43,9 @@ class Part:
 
     @property
     def expected(self) -> frozenset[str]:
-        """Return the node ids of what was to run, without the tests that were skipped."""
-        return self.planned - frozenset(self.manifest.get("skipped") or ())
+        """Return the node ids of what was to run, without the tests that were skipped and never run later."""
+        begun = {result["nodeid"] for result in self.results}
+        return self.planned - (frozenset(self.manifest.get("skipped") or ()) - begun)
 
     @property
     def shard(self) -> str | None:
@@ -56,8 +57,8 @@ class Part:
 class Census:
     """Count what became of one agent's and model's tests; every test is in one of the four, by its last attempt.
 
-    `failed` have a verdict that stands, `infra` have none and are to be run again. `selected` is the number of all
-    shards' tests; of those that no manifest lists, only their number is known.
+    `failed` have a verdict that stands, `infra` have none that does and are to be run again. `selected` is the number
+    of all shards' tests; of those that no manifest lists, only their number is known.
     """
 
     cell: Mapping[str, Any]
@@ -145,6 +146,6 @@ def _standing(result: Mapping[str, Any] | None) -> str:
     verdict = result["verdict"] if result else None
     if verdict is None:
         return "missing"
-    if verdict == "infra":
+    if result is not None and (verdict == "infra" or result.get("run_limit")):
         return "infra"
     return "done" if verdict in GOOD_VERDICTS else "failed"

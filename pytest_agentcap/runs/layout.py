@@ -186,7 +186,10 @@ def _temporary(path: Path, data: bytes, mode: int) -> Path:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         temporary.chmod(mode)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:
+            # A disk that is full does not tell of what.
+            error.filename = str(path)
         raise
     return temporary

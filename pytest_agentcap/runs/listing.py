@@ -60,7 +60,7 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         manifest, planned, fault = {}, frozenset(), str(error)
     tasks = _last_attempts(manifest.get("tasks"))
     begun = latest_attempts(task for task in tasks if "nodeid" in task)
-    missing = planned - begun.keys()
+    missing = planned - begun.keys() - frozenset(manifest.get("skipped") or ())
     left = len(missing) + sum(not stands(task) for task in begun.values())
     waiting = any(run.captures.glob("*.journal")) or any(_stands(task, manifest) is None for task in tasks)
     captures = sum(1 for _ in find_captures(run))

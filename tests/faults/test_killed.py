@@ -64,9 +64,12 @@ def test_a_container_that_is_killed_is_no_failure_of_the_agent(project, podman, 
     definition.write_text(definition.read_text().replace('name = "shell"', f'name = "{AGENT}"'))
     definition.with_name("Containerfile").write_text("FROM localhost/agentcap-base:latest\nUSER agent\n")
     project.write_jsonl(
-        {"id": "a", "input": "python3 call hi; echo said; sleep 600"}, {"id": "b", "input": "python3 call hi"}
+        {"id": "a", "input": "python3 call hi; echo said; [ -e mended ] || sleep 600"},
+        {"id": "b", "input": "python3 call hi"},
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "agentcap", "-p", "no:cacheprovider", "--agent", "shell"]
+    project.write("files/empty", "")
+    options = ["-q", "-p", "agentcap", "-p", "no:cacheprovider", "--agent", "shell", "--workspace", "files"]
+    command = [sys.executable, "-m", "pytest", *options]
     process = subprocess.Popen(command, cwd=project.path, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
@@ -86,3 +89,9 @@ def test_a_container_that_is_killed_is_no_failure_of_the_agent(project, podman, 
     [run] = project.runs()
     assert pq.read_table(run / "captures.parquet", columns=["complete"])["complete"].to_pylist() == [True, True]
     assert podman("ps", "--all", "--quiet", "--filter", f"label=agentcap.agent={AGENT}") == ""
+
+    project.write("files/mended", "")
+    assert subprocess.run([*command, "--resume", run.name], cwd=project.path, stdout=subprocess.DEVNULL).returncode == 0
+    verdicts = {each["session"]: each["verdict"] for each in project.results()}
+    assert verdicts == {"a": "infra", "a-a2": "captured", "b": "captured"}
+    assert pq.read_table(run / "captures.parquet").num_rows == 3

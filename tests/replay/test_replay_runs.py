@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 
+from pytest_agentcap.cli import main
 from pytest_agentcap.upstream.scripted import ScriptedModel
 
 TASKS = [
@@ -83,6 +85,24 @@ def test_a_miss_fails_the_test_as_infra_and_shows_the_difference_unless_the_corp
         ]
     )
     assert 'name="verdict" value="infra"' in (project.path / "report.xml").read_text()
+
+
+def test_what_was_not_recorded_falls_through_to_the_model_and_reads_like_any_capture(project, recording, capsys):
+    project.write_jsonl({**TASKS[0], "input": "make one, and say so"}, TASKS[1])
+    with ScriptedModel.start() as model:
+        live = ("--replay", "fallthrough", f"--replay-upstream={model.url}")
+        project.capture(f"--upstream=replay:{recording}", *live).assert_outcomes(passed=2)
+    (run,) = project.runs()
+    rows = pq.read_table(run / "captures.parquet").to_pylist()
+    told = {(row["task_id"], row["call_index"]): row["replayed_from"] for row in rows}
+    assert {task: told[task, 1] is None for task in ("one", "two")} == {"one": True, "two": False}
+    assert all(row["complete"] and row["status_code"] == 200 and row["prompt_tokens"] for row in rows)
+    notes = {result["task_id"]: result["notes"] for result in project.results()}
+    assert "by the model" in notes["one"][0]
+    assert notes["two"] == ["replay: 4 calls answered from the recording"]
+    capsys.readouterr()
+    assert main(["show", str(run)]) == 0
+    assert capsys.readouterr().out.count("chat") == len(rows)
 
 
 def test_from_the_fork_on_the_model_answers_and_its_calls_are_recorded(project, recording):

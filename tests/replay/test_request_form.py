@@ -181,6 +181,29 @@ def test_a_body_of_any_kind_has_a_form(body):
     assert digest(body) != digest(chat())
 
 
+@pytest.mark.parametrize(
+    ("path", "one", "other"),
+    [
+        (
+            "/chat/completions",
+            {"messages": [{"role": "system", "content": "old"}, {"role": "user", "content": "hi"}], "tools": [1]},
+            {"messages": [{"role": "developer", "content": "new"}, {"role": "user", "content": "hi"}]},
+        ),
+        ("/messages", {"system": "old", "messages": []}, {"system": [{"text": "new"}], "messages": [], "tools": []}),
+        ("/responses", {"instructions": "old", "input": "hi"}, {"instructions": "new", "input": "hi"}),
+    ],
+)
+def test_for_another_version_its_instructions_may_not_count(path, one, other):
+    def form(body, rules):
+        return form_of(path, "", json.dumps(body).encode(), rules).digest
+
+    assert form(one, Rules()) != form(other, Rules())
+    lenient = Rules().without_instructions()
+    assert form(one, lenient) == form(other, lenient)
+    said = json.loads(json.dumps(one).replace("hi", "bye").replace('"messages": []', '"messages": ["x"]'))
+    assert form(one, lenient) != form(said, lenient)
+
+
 def test_a_corpus_says_what_else_does_not_count():
     rules = PLAIN.ignoring(r"took \d+ ms").without("seed")
     assert digest(chat(result="took 3 ms") | {"seed": 1}, rules) == digest(

@@ -49,6 +49,19 @@ def test_verdicts_that_stand_make_it_complete_whatever_they_are(part):
     assert census.skipped == 1
 
 
+def test_a_session_that_its_runs_limit_ended_is_to_be_run_again(part):
+    run = part("one", "ab", {"a": "limit", "b": "limit"}, selected=None)
+    limited = json.loads(run.run.result("a").read_bytes()) | {"run_limit": True}
+    run.run.result("a").write_text(json.dumps(limited))
+    [census] = take_census([Part.read(run.run)])
+    assert (census.infra, census.failed, census.complete) == (("a",), ("b",), False)
+
+
+def test_a_test_that_was_skipped_once_and_ran_later_counts(part):
+    [census] = take_census([part("one", "ab", {"a": "passed"}, skipped=["a", "b"], selected=None)])
+    assert (census.done, census.skipped, census.complete) == (("a",), 1, True)
+
+
 def test_a_shard_that_nobody_ran_is_missed_and_named(part):
     [census] = take_census([part("one", "ab", {"a": "passed", "b": "passed"}, shard="2/3")])
     assert not census.complete

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -43,30 +46,71 @@ def test_a_job_of_hugging_face_is_given_its_shard_and_keeps_its_runs(monkeypatch
     assert "hf_" not in json.dumps([first, second])
 
 
-def test_what_a_job_is_given_is_what_the_client_takes(monkeypatch, capsys):
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """The jobs that a Hub was asked for, by path, over the client's own `run_job`."""
     import huggingface_hub
 
-    given: list[dict] = []
+    asked: list[tuple[str, dict[str, Any]]] = []
 
-    class Job:
-        url = "https://huggingface.co/jobs/me/1"
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer({"name": "me", "type": "user"})
 
-    def run_job(**call: object) -> Job:
-        given.append(inspect.signature(real).bind(**call).arguments)
-        return Job()
+        def do_POST(self) -> None:
+            assert self.headers["authorization"] == "Bearer hf_token"
+            asked.append((self.path, json.loads(self.rfile.read(int(self.headers["content-length"])))))
+            owner = {"id": "1", "name": self.path.rpartition("/")[2], "type": "user"}
+            self._answer({"id": f"job{len(asked)}", "owner": owner, "status": {"stage": "RUNNING"}})
 
-    real = huggingface_hub.run_job
-    monkeypatch.setattr(huggingface_hub, "run_job", run_job)
+        def _answer(self, document: dict[str, Any]) -> None:
+            body = json.dumps(document).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    client = huggingface_hub.HfApi(f"http://127.0.0.1:{server.server_port}", token="hf_token")
+    monkeypatch.setattr(huggingface_hub, "run_job", client.run_job)
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_token")
-    monkeypatch.setattr(
-        sys, "argv", ["hf-jobs", "--shards", "4", "--only", "3", "--image", "i", "--", *PYTEST, "--push", "me/x"]
-    )
+    yield asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_jobs_are_asked_of_the_hub_with_their_shard_volume_and_secret(jobs, monkeypatch, capsys):
+    words = ["hf-jobs", "--shards", "4", "--only", "3,4", "--image", "i", "--bucket", "me/runs", "--namespace", "org"]
+    monkeypatch.setattr(sys, "argv", [*words, "--attempts", "2", "--", *PYTEST])
     assert load("hf-jobs").main() == 0
-    [call] = given
-    assert call["secrets"] == {"HF_TOKEN": "hf_token"}
-    assert call["labels"]["shard"] == "3of4"
-    assert call["volumes"] is None
-    assert capsys.readouterr().out == "shard 3/4: https://huggingface.co/jobs/me/1\n"
+    assert [path for path, _ in jobs] == ["/api/jobs/org"] * 2
+    _, job = jobs[0]
+    assert job["command"] == ["pytest", *PYTEST, "--sandbox", "host", "--shard", "auto"]
+    assert job["environment"] == {"AGENTCAP_SHARD": "3/4", "AGENTCAP_WORKSPACE": "/agentcap"}
+    assert (job["dockerImage"], job["flavor"], job["secrets"]) == ("i", "cpu-basic", {"HF_TOKEN": "hf_token"})
+    assert job["timeoutSeconds"] == 6 * 3600
+    assert job["labels"]["shard"] == "3of4"
+    [volume] = job["volumes"]
+    assert (volume["type"], volume["source"], volume["mountPath"]) == ("bucket", "me/runs", "/agentcap")
+    assert "hf_token" not in json.dumps({**job, "secrets": None})
+    told = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[0] for line in told] == ["shard 3/4", "shard 4/4"]
+    assert told[1].endswith("/jobs/org/job2")
+
+
+def test_a_job_that_pushes_for_itself_needs_no_volume(jobs, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["hf-jobs", "--shards", "1", "--image", "i", "--", *PYTEST, "--push", "me/x"])
+    assert load("hf-jobs").main() == 0
+    [(path, job)] = jobs
+    assert path == "/api/jobs/me"
+    assert not job.get("volumes")
 
 
 def test_jobs_that_would_lose_what_they_captured_are_not_started(monkeypatch):
@@ -77,6 +121,8 @@ def test_jobs_that_would_lose_what_they_captured_are_not_started(monkeypatch):
 
 def test_the_kubernetes_job_numbers_its_shards_and_names_options_that_exist():
     job = yaml.safe_load((LAUNCH / "kubernetes.yaml").read_text())
+    validator = pytest.importorskip("kubernetes_validate")
+    validator.validate(job, validator.latest_version(), strict=True)
     spec, [container] = job["spec"], job["spec"]["template"]["spec"]["containers"]
     environment = {each["name"]: each.get("value") for each in container["env"]}
     assert spec["completionMode"] == "Indexed"
