@@ -49,6 +49,7 @@ def pins_of(settings: Settings, agent: AgentSpec, target: ModelTarget) -> Pins:
         "mcp": _hash(json.dumps(agent.servers, sort_keys=True).encode()) if agent.servers else None,
         "graders": grader_hashes(settings.graders, Path.cwd()),
         "judge": settings.judge_model,
+        "shard": str(settings.shard) if settings.shard else None,
     }
 
 

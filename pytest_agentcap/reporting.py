@@ -43,7 +43,7 @@ def header(controller: Controller, taken: Sequence[str]) -> list[str]:
         lines.append(f"agentcap: sandbox host: agents run on this machine, {home}, with no isolation")
     else:
         lines.append(f"agentcap: sandbox podman, network {settings.network} ({_reach(settings.network)})")
-    lines += _unpriced(settings) + controller.told
+    lines += controller.told
     if taken:
         names = ", ".join(f"{name} (use --agentcap-{name[2:]})" for name in taken)
         lines.append(f"agentcap: taken by another plugin or a conftest.py: {names}")
@@ -85,7 +85,7 @@ def announce(settings: Settings, planned: Extent, overrides: Mapping[str, Overri
         if own.network not in (None, settings.network) and settings.sandbox == "podman"
     }
     lines += [f"agentcap: network {network} ({_reach(network)}) for {place}" for place, network in asked.items()]
-    return lines
+    return lines + _unpriced(settings)
 
 
 def _turns(settings: Settings, overrides: Mapping[str, Overrides]) -> str:

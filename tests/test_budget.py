@@ -239,8 +239,10 @@ def test_limits_hold_sessions_and_the_run_over_all_workers(project, monkeypatch,
     assert told["expected"] == 6
     assert len(told["missing"]) == result.parseoutcomes()["skipped"]
     assert told["infra"]
-    project.pytest(*options, "--run-max-calls", "1000").assert_outcomes(
-        passed=5 - result.parseoutcomes().get("passed", 0)
-    )
+    project.write("others.toml", "[models.other]\ninput = 1\noutput = 1\n")
+    again = project.pytest(*options, "-q", "--run-max-calls", "1000", "--prices", "others.toml")
+    again.assert_outcomes(passed=5 - result.parseoutcomes().get("passed", 0))
+    again.stdout.fnmatch_lines(["agentcap: WARNING: --prices has no scripted: its cost is unknown, and no limit of *"])
+    assert project.results()[-1]["cost_usd"] is None
     latest = {each["task_id"]: each["verdict"] for each in sorted(project.results(), key=lambda each: each["attempt"])}
     assert latest == {"t0": "limit", **{f"t{n}": "captured" for n in range(1, 6)}}
