@@ -88,7 +88,7 @@ def _slurm(name: str, environ: Mapping[str, str], count: int | None) -> Shard:
         if first != 0 or last != count - 1 or count == 1:
             raise ShardError(
                 f"a Slurm array from {first} to {last} with {count} task(s) does not tell how many shards there are: "
-                "number it from 0 (--array=0-15), or give auto/N"
+                f"number it from 0 (--array=0-15), or give auto/N, or ${name}/N where the first is 1"
             )
     return _from_zero(name, environ, count)
 
