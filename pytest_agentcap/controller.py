@@ -96,12 +96,14 @@ class Controller:
         Raises pytest.UsageError with one line, and one more for each thing that podman lacks on this host. Whatever it
         raises, `close` is to be called.
         """
-        from pytest_agentcap.sandbox.reaper import Owner, reap
+        from pytest_agentcap.proxy.ratelimit import clear_up
+        from pytest_agentcap.sandbox.reaper import Owner, reap, state_root
         from pytest_agentcap.telemetry.exits import ExitDaemon
 
         try:
             for line in reap():
                 say(line)
+            clear_up(state_root())
             self.state = Owner.claim()
             check_folders(self.settings, self.agents, self.state)
             check_graders(self.settings)

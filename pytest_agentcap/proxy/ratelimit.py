@@ -29,6 +29,7 @@ _SPREAD = 0.1
 _LONGEST_SPREAD_S = 1.0
 _SLOT_POLL_S = 0.02
 _MOMENT = struct.Struct("<d")
+_FOLDER = "upstreams"
 GiveBack = Callable[[], None]
 
 
@@ -54,7 +55,7 @@ class RateLimit:
     def of(cls, upstream: Upstream, root: Path, concurrency: int | None = None) -> RateLimit:
         """Share what concerns an upstream and its key, below a folder that is this user's alone. Raises OSError."""
         told = f"{upstream.origin}\n{upstream.api_key or ''}"
-        return cls(root / "upstreams" / hashlib.sha256(told.encode()).hexdigest()[:16], concurrency)
+        return cls(root / _FOLDER / hashlib.sha256(told.encode()).hexdigest()[:16], concurrency)
 
     def close(self) -> None:
         over = self.pause_s() <= 0
@@ -115,6 +116,12 @@ class RateLimit:
             else:
                 return descriptor
         return None
+
+
+def clear_up(root: Path) -> None:
+    """Take away what killed processes left of upstreams that nobody uses and that want no pause."""
+    for folder in (root / _FOLDER).glob("*"):
+        RateLimit(folder).close()
 
 
 def _use(folder: Path) -> int:

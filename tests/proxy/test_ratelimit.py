@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import secrets
 import shutil
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 from pytest_agentcap.proxy.apis import Upstream
 from pytest_agentcap.proxy.leases import Waiting
-from pytest_agentcap.proxy.ratelimit import LONGEST_PAUSE_S, RateLimit, retry_after_s
+from pytest_agentcap.proxy.ratelimit import LONGEST_PAUSE_S, RateLimit, clear_up, retry_after_s
 from pytest_agentcap.sandbox.reaper import state_root
 
 
@@ -103,6 +104,17 @@ def test_a_pause_outlives_whoever_was_told_of_it_and_the_last_user_clears_up(fol
     later = RateLimit(folder)
     assert later.pause_s() > 0
     later.close()
+
+
+def test_what_killed_processes_left_is_taken_away_and_nothing_that_counts(tmp_path):
+    used, paused, left = (RateLimit.of(Upstream(f"http://{name}"), tmp_path) for name in "abc")
+    paused.hold_back(30)
+    paused.close()
+    # What a process that is killed does not do.
+    os.close(left._in_use)
+    clear_up(tmp_path)
+    assert [limit.folder.exists() for limit in (used, paused, left)] == [True, True, False]
+    used.close()
 
 
 def test_a_pause_of_before_the_machine_was_started_holds_nobody_back(make_limit, monkeypatch):
