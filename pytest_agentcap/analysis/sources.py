@@ -107,7 +107,7 @@ def _read_bytes(target: str) -> bytes:
 def _read_sessions(target: str, faults: Faults) -> list[CaptureResult] | None:
     """Read the rows of a source of captures; None when the target is a file of rows."""
     path = Path(target)
-    if target == STDIN or (path.is_file() and path.suffix != ".parquet"):
+    if target == STDIN or (path.exists() and not path.is_dir() and path.suffix != ".parquet"):
         return None
     run = None if target.startswith(HUB) else find_run(workspace_folder(), target)
     if run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,15 @@ def test_what_the_pipe_wrote_is_a_result_of_the_other_commands(rows, capsys):
     assert main(["compare", "old:g.jsonl", "new:g.jsonl"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["quality"]["old"]["passRate"], report["reliability"]["new"]["completionRate"]) == (1 / 3, 2 / 3)
+
+
+def test_a_pipe_is_read_as_a_file_of_rows(write_rows, capture_of, capsys):
+    reader, writer = os.pipe()
+    os.write(writer, json.dumps(capture_of("a", 1.0)).encode())
+    os.close(writer)
+    assert main(["summarize", f"/dev/fd/{reader}"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == "a"
+    os.close(reader)
 
 
 def test_what_came_to_no_answer_is_not_graded(write_rows, capture_of, capsys):
