@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import textwrap
 import threading
@@ -24,6 +25,10 @@ from hypothesis import settings
 # Where everything must be there, examples are the same at every run: a failure is a change of the code.
 if os.environ.get("AGENTCAP_REQUIRE") == "1":
     settings.load_profile("ci")
+
+# A shell starts what is in the background deaf to Ctrl-C, and so would be all that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from pytest_agentcap.conversation.records import CallRecord
 from pytest_agentcap.runs.captures import Half

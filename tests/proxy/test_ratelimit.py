@@ -164,7 +164,8 @@ def test_another_pytest_session_on_the_machine_is_held_back_too(project, make_st
         asked = len(upstream.visits)
         project.write_shell_agent()
         project.write_jsonl({"id": "t", "input": "python3 call hi"})
-        words = ("--agent", "shell", "--sandbox", "host", "--turn-timeout", "1")
+        # Long enough for the agent to make its call on a busy machine.
+        words = ("--agent", "shell", "--sandbox", "host", "--turn-timeout", "4")
         project.pytest(*words, "--model", "m", "--upstream", upstream.url, "--api-key", key).assert_outcomes(failed=1)
         [result] = project.results()
         assert result["verdict"] == "infra"
