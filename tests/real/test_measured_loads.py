@@ -208,8 +208,8 @@ def test_tool_calls_that_run_at_once_have_each_its_own_figures(
         (result,) = results("--model", "m", "--upstream", upstream.url, agent=parallel_agent)
     spans = {span["call_id"]: span for span in spans_of(result)}
     used = {name: span["resources"] for name, span in spans.items()}
-    cpu = {name: each["user_s"] + each["system_s"] for name, each in used.items()}
     assert {(each["source"], each["quality"]) for each in used.values()} == {("taskstats", "exact")}
+    cpu = {name: each["user_s"] + each["system_s"] for name, each in used.items()}
     assert len({span["window_start_ns"] for span in spans.values()}) == 1
     assert max(span["started_at_ns"] for span in spans.values()) < min(span["ended_at_ns"] for span in spans.values())
     assert 0.9 < cpu["loop"] < 1.6

@@ -519,7 +519,6 @@ CONTROLLER = """
     from pytest_agentcap.sandbox.podman import PodmanSandbox
     from pytest_agentcap.sandbox.reaper import Owner
     from pytest_agentcap.sandbox.service import PodmanService
-from pytest_agentcap.sandbox.working_containers import remove_working_containers, working_containers
 
     class Door:
         def listen(self, sock):

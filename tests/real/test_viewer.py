@@ -313,10 +313,10 @@ def test_what_a_session_really_took_is_drawn(show, project):
     project.write_jsonl({"id": "work", "input": "work", "reference": busy})
     project.capture("prompts.jsonl").assert_outcomes(passed=1)
     window = show(*map(RunDirectory, project.runs())).window
+    window.get_by_text(re.compile(r"exit code 0 · .* of CPU · .* MiB of memory")).wait_for()
     timeline = window.get_by_role("region", name="Timeline")
     assert timeline.locator(".lanes span").all_inner_texts() == ["Model", "Tools", "Idle", "CPU", "Memory"]
     assert re.search(r"Measured by:?\s+(taskstats, exact|proc, sampled|cgroup, window)", timeline.inner_text())
-    window.get_by_text(re.compile(r"exit code 0 · .* of CPU · .* MiB of memory")).wait_for()
 
 
 def test_outputs_stand_with_what_was_expected_beside_what_the_agent_did(show, run):
