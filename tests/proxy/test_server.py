@@ -3,6 +3,8 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -242,3 +244,32 @@ def test_nothing_is_left_open_when_a_proxy_is_closed(upstream, tmp_path, open_fi
         use(number)
     assert open_files() <= before
     assert threading.active_count() <= threads
+
+
+LEFT_OPEN = """
+import functools, os, socket, sys
+from pathlib import Path
+from pytest_agentcap.proxy.apis import Upstream
+from pytest_agentcap.proxy.server import CaptureProxy
+
+def fixture(write):
+    proxy = CaptureProxy(Upstream("http://127.0.0.1:9"))
+    endpoint = proxy.listen(socket.create_server(("127.0.0.1", 0)))
+    lease = proxy.grant(Path(sys.argv[1]), {})
+    try:
+        yield
+    finally:
+        endpoint.close()
+        proxy.revoke(lease)
+        write(b"closed")
+
+left = fixture(functools.partial(os.write, 1))
+next(left)
+"""
+
+
+def test_a_session_that_is_closed_by_the_end_of_python_waits_for_no_thread(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN, str(tmp_path / "s.journal")], capture_output=True, timeout=60
+    )
+    assert done.stdout == b"closed", done.stderr
