@@ -25,6 +25,7 @@ from pytest_agentcap.provision import provide
 from pytest_agentcap.runs.results import SessionResult, save_result
 from pytest_agentcap.sandbox.base import SandboxError
 from pytest_agentcap.sandbox.patch import Baseline
+from pytest_agentcap.sandbox.reaper import is_orphaned
 from pytest_agentcap.sandbox.subfolder import InFolder
 from pytest_agentcap.session_grading import ask_graders, ask_oracles
 from pytest_agentcap.session_result import Progress, forwarded, result_of, row_of
@@ -127,6 +128,8 @@ class AgentSession:
         so_far.ended = time.time()
         if self._opened is None:
             return
+        if self._around.state and is_orphaned(self._around.state):
+            so_far.broke("the pytest process that it ran for was killed")
         try:
             if so_far.turns:
                 so_far.notes += export_own_trace(self._opened, so_far.session_id)

@@ -102,6 +102,12 @@ class Owner:
         return self.namespace == _pid_namespace() and _started(self.pid) != self.started
 
 
+def is_orphaned(folder: Path) -> bool:
+    """Say whether the owner of a state folder has ended: whoever reaps then ends what works for it, at any moment."""
+    owner = Owner.parse(folder.name)
+    return owner is not None and owner.is_gone()
+
+
 def state_root() -> Path:
     """Return this user's folder of owner states, made on first use.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
@@ -45,6 +47,33 @@ def test_a_worker_that_is_killed_loses_its_verdict_and_no_call(project, monkeypa
     mended.touch()
     project.pytest(*HOST, "-n2", "--resume", run.name).assert_outcomes(passed=1)
     assert main(["merge", run.name]) == 0
+
+
+def test_an_agent_that_fails_when_its_controller_was_killed_is_not_to_blame(project, monkeypatch):
+    project.write_shell_agent()
+    project.write_jsonl({"id": "kills", "input": "python3 call one; kill -9 ${AGENTCAP_OWNER%%-*}; exit 3"})
+    monkeypatch.chdir(project.path)
+    assert project.pytest(*HOST, "-n1").ret == -9
+    [run] = project.runs()
+    # Its worker still lives, and tells of the session's end unless it ends before.
+    deadline = time.monotonic() + 60
+    while not is_reapable(run):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert main(["export", run.name]) == 0
+    [result] = project.results()
+    assert (result["verdict"], result["calls"]) == ("infra", 1)
+
+
+def is_reapable(run: Path) -> bool:
+    """Tell whether no process has the session's journal any more."""
+    for journal in run.glob("captures/*.journal"):
+        with journal.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+    return True
 
 
 @pytest.fixture

@@ -163,7 +163,8 @@ PARALLEL_AGENT = {
             messages += [said, *results]
     """,
 }
-AT_ONCE = {"sleep": "sleep 1.5; exit 4", "loop": f"sleep 0.5; {LOOP_1_S}", "memory": f"sleep 0.2; {LOADS['large']}"}
+# Each lives for seconds: on a busy machine the words of a shell that has ended could not be read in time.
+AT_ONCE = {"sleep": "sleep 4; exit 4", "loop": f"sleep 2; {LOOP_1_S}", "memory": f"sleep 2; {LOADS['large']}"}
 
 
 @pytest.fixture

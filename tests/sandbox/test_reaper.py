@@ -14,7 +14,7 @@ import pytest
 
 from pytest_agentcap.sandbox.base import SandboxError
 from pytest_agentcap.sandbox.files import locked
-from pytest_agentcap.sandbox.reaper import Owner, OwnerState, end_processes, reap, state_root
+from pytest_agentcap.sandbox.reaper import Owner, OwnerState, end_processes, is_orphaned, reap, state_root
 
 CONTROLLER = """
     import subprocess, sys, time, os
@@ -200,3 +200,11 @@ def test_a_state_root_that_others_can_read_is_refused(tmp_path: Path, monkeypatc
             state_root()
     finally:
         root.rmdir()
+
+
+def test_whose_owner_has_ended_is_orphaned(tmp_path):
+    here = Owner.current()
+    assert not is_orphaned(tmp_path / here.id)
+    assert is_orphaned(tmp_path / Owner(here.pid, here.started - 1, here.namespace).id)
+    assert not is_orphaned(tmp_path / Owner(here.pid, here.started - 1, here.namespace + 1).id)
+    assert not is_orphaned(tmp_path / "no-owner")
