@@ -126,10 +126,10 @@ class AgentSession:
         if so_far.ended is not None:
             return
         so_far.ended = time.time()
-        if self._opened is None:
-            return
         if self._around.state and is_orphaned(self._around.state):
             so_far.broke("the pytest process that it ran for was killed")
+        if self._opened is None:
+            return
         try:
             if so_far.turns:
                 so_far.notes += export_own_trace(self._opened, so_far.session_id)

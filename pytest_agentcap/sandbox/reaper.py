@@ -32,6 +32,7 @@ AGENT_LABEL = "agentcap.agent"
 _USES_PODMAN = "uses-podman"
 _POLL_S = 0.05
 _KILL_TAKES_S = 10.0
+_PF_EXITING = 0x4  # include/linux/sched.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +221,19 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
-    for process in processes:
+    # Parents first: a shell whose command ends before itself says so on its standard error.
+    for process in sorted(processes, key=_age):
         try:
             process.send_signal(number)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
+
+
+def _age(process: psutil.Process) -> tuple[float, int]:
+    try:
+        return process.create_time(), process.pid
+    except psutil.NoSuchProcess:
+        return 0.0, process.pid
 
 
 def _started(pid: int) -> int | None:
@@ -235,7 +244,8 @@ def _started(pid: int) -> int | None:
             fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return None if fields[0] in "ZX" else int(fields[19])
+        # A process that is ending has the flag before its pipes close, which is how its workers learn of it.
+        return None if fields[0] in "ZX" or int(fields[6]) & _PF_EXITING else int(fields[19])
     try:
         return int(psutil.Process(pid).create_time() * 1000)
     except psutil.NoSuchProcess:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from xdist_workers import is_worker
 
 from pytest_agentcap.cli import main
 
@@ -49,31 +48,34 @@ def test_a_worker_that_is_killed_loses_its_verdict_and_no_call(project, monkeypa
     assert main(["merge", run.name]) == 0
 
 
-def test_an_agent_that_fails_when_its_controller_was_killed_is_not_to_blame(project, monkeypatch):
+OWN_TEST = """
+    import os, signal
+
+    def test_own(agent_session):
+        os.kill(os.getppid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "calls"),
+    [("prompts.jsonl", 1), ("test_own.py", 0)],
+    ids=["while its agent works", "before its agent is started"],
+)
+def test_no_agent_is_to_blame_when_its_controller_was_killed(project, monkeypatch, path, calls):
     project.write_shell_agent()
     project.write_jsonl({"id": "kills", "input": "python3 call one; kill -9 ${AGENTCAP_OWNER%%-*}; exit 3"})
+    project.write("test_own.py", OWN_TEST)
     monkeypatch.chdir(project.path)
-    assert project.pytest(*HOST, "-n1").ret == -9
+    assert project.pytest(*HOST, "-n1", path).ret == -9
     [run] = project.runs()
     # Its worker still lives, and tells of the session's end unless it ends before.
     deadline = time.monotonic() + 60
-    while not is_reapable(run):
+    while any(is_worker(process, project.path) for process in psutil.process_iter()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert main(["export", run.name]) == 0
     [result] = project.results()
-    assert (result["verdict"], result["calls"]) == ("infra", 1)
-
-
-def is_reapable(run: Path) -> bool:
-    """Tell whether no process has the session's journal any more."""
-    for journal in run.glob("captures/*.journal"):
-        with journal.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-    return True
+    assert (result["verdict"], result["calls"]) == ("infra", calls)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import time
 
 import psutil
 import pytest
+from xdist_workers import is_worker
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
 
@@ -27,11 +28,11 @@ def start(project, *more: str) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def kill_someone(controller: subprocess.Popen[bytes], chance: random.Random) -> None:
+def kill_someone(project, controller: subprocess.Popen[bytes], chance: random.Random) -> None:
     """Kill the controller or one of its workers, and see the controller end."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(controller.pid)
-        workers = [child for child in process.children() if "execnet" in " ".join(child.cmdline())]
+        workers = [child for child in process.children() if is_worker(child, project.path)]
         victim = chance.choice([process, *workers])
         os.kill(victim.pid, signal.SIGKILL)
     controller.wait(120)
@@ -50,7 +51,7 @@ def test_whoever_is_killed_whenever_a_resumed_run_has_every_task_once(project):
     [run] = project.runs()
     for _ in range(3):
         time.sleep(chance.uniform(0, 1.5))
-        kill_someone(controller, chance)
+        kill_someone(project, controller, chance)
         controller = start(project, "--resume", run.name)
     assert controller.wait(120) in (0, 1), f"seed {seed}"
     assert start(project, "--resume", run.name).wait(120) == 0, f"seed {seed}"
