@@ -271,8 +271,10 @@ class _Weights(msgspec.Struct, frozen=True):
 
 
 def _prompt(task: _Task) -> str:
-    """Return the instruction, and the rules that it is judged by: nobody can keep what was not told."""
+    """Return the instruction, what it takes for granted, and the rules: nobody can keep what was not told."""
     policy = task.policy
+    keys = ", ".join(output.key for output in task.outputs if output.type != "oracle_bool")
+    facts = [f"Repository: {task.repo}", *([f"Keys of {task.answer}: {keys}"] if keys else [])]
     rules = [f"Use at most {task.max_commands} tool calls."]
     if policy.allowed:
         rules.append(f"Run no other programs than: {', '.join(policy.allowed)}.")
@@ -281,4 +283,4 @@ def _prompt(task: _Task) -> str:
     rules.append("Stay in the repository, and do not use the network.")
     if policy.write_paths_allowed:
         rules.append(f"Write nowhere but below: {', '.join(policy.write_paths_allowed)}")
-    return "\n".join([task.instruction.strip(), "", "Rules:", *(f"- {rule}" for rule in rules)])
+    return "\n".join([task.instruction.strip(), "", *facts, "", "Rules:", *(f"- {rule}" for rule in rules)])

@@ -79,6 +79,13 @@ def test_the_prompt_tells_the_rules_that_the_task_is_judged_by(gym):
         assert rule in task.prompt
 
 
+def test_the_prompt_tells_what_instructions_take_for_granted(gym):
+    assert "\nRepository: shop\nKeys of eval_artifacts/answer.json: entries\n" in read(gym)[0].prompt
+    write(gym, "tasks/l1/shop/task_001.yaml", AGENTGYM.replace("type: int", "type: oracle_bool"))
+    # What an oracle judges is no key of an answer.
+    assert "\nRepository: shop\n\nRules:" in read(gym)[0].prompt
+
+
 def test_corpus_files_are_known_by_their_place_and_counted_over_their_set(gym):
     write(gym, "repos/bar.yaml", "id: bar\npath: bar\nref: v1\n")
     second = write(gym, "tasks/l1/bar/task_b.yaml", AGENTGYM.replace("shop", "bar"))
