@@ -44,7 +44,8 @@ def is_single_task(path: Path) -> bool:
 
 def corpus_files(folder: Path) -> list[Path]:
     """Return the corpus files of a corpus's folder in their order, those of tasks that have a file each, too."""
-    files = [*folder.glob("*"), *folder.glob("tasks/*/*/*"), *folder.glob(f"*/{harbor.TASK_FILE}")]
+    single = ("tasks/*/*/task_*", "*/task_*", f"*/{harbor.TASK_FILE}")
+    files = [*folder.glob("*"), *(path for pattern in single for path in folder.glob(pattern))]
     return sorted(path for path in files if path.is_file() and is_corpus_file(path))
 
 

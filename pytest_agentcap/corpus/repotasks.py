@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from pytest_agentcap.corpus.oraclenames import ORACLES, is_oracle, oracle_name
 from pytest_agentcap.corpus.repotask import (
     CommandPolicy,
     Comparator,
@@ -29,20 +30,6 @@ from pytest_agentcap.corpus.yamlfile import read_yaml
 
 _NAME = re.compile(r"task_.+\.ya?ml")
 _REMOTE = re.compile(r"(?:https?|ssh|git)://\S+|[\w.-]+@[\w.-]+:\S+")
-_FUNCTION = re.compile(r"[A-Za-z_]\w*|[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-ORACLES = frozenset(
-    {
-        "top_level_entry_count",
-        "readme_first_nonempty_line",
-        "glob_count",
-        "largest_file",
-        "repo_token_count",
-        "has_license_file",
-        "dir_top_entry_count",
-        "answer_md_contains",
-        "answer_md_kv_matches",
-    }
-)
 PROFILES = ("agentgym", "oracles")
 
 
@@ -131,6 +118,7 @@ def read_repo_task(path: Path, name: str) -> tuple[Entry, RepoTask]:
     told, unread = read_yaml(path, name, _Task)
     if unread:
         warnings.warn(f"{name}:1: keys that nobody reads: {', '.join(unread)}; `metadata` can hold them", stacklevel=2)
+    told = msgspec.structs.replace(told, outputs=tuple(_named(each, root, name) for each in told.outputs))
     _check(told, name)
     repository = _repository(root, told.repo, name)
     task = RepoTask(
@@ -157,6 +145,13 @@ def read_repo_task(path: Path, name: str) -> tuple[Entry, RepoTask]:
     return entry, task
 
 
+def _named(output: _Output, root: Path, name: str) -> _Output:
+    if output.oracle is None:
+        return output
+    fn = oracle_name(output.oracle.fn, root, _shown(root / "evaluator" / "oracles.py", name))
+    return msgspec.structs.replace(output, oracle=msgspec.structs.replace(output.oracle, fn=fn))
+
+
 def _check(task: _Task, name: str) -> None:
     faults = []
     keys = [output.key for output in task.outputs]
@@ -167,7 +162,7 @@ def _check(task: _Task, name: str) -> None:
         literal = output.expected is not msgspec.UNSET
         if (output.oracle is None) != literal:
             faults.append(f"the output {output.key!r} needs either `oracle` or `expected`; give one of them")
-        elif output.oracle and not _known(output.oracle.fn):
+        elif output.oracle and not is_oracle(output.oracle.fn):
             problem = f"the output {output.key!r} names no oracle that there is: {output.oracle.fn!r}"
             faults.append(f"{problem}; name one of {', '.join(sorted(ORACLES))}, or module:function")
         elif output.type == "oracle_bool" and not output.oracle:
@@ -188,10 +183,6 @@ def _check(task: _Task, name: str) -> None:
     faults += [f"`{key}` leads out of the repository; write a path inside" for key, at in places.items() if _leaves(at)]
     if faults:
         raise CorpusError(f"{name}:1: {faults[0]}")
-
-
-def _known(fn: str) -> bool:
-    return _FUNCTION.fullmatch(fn) is not None and (":" in fn or fn in ORACLES)
 
 
 def _leaves(path: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pytest_agentcap.corpus.reader import corpus_files, read_corpus
+from pytest_agentcap.corpus.reader import CorpusError, corpus_files, read_corpus
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.grading.truth import Truth
 
@@ -182,3 +182,24 @@ def test_repositories_are_known_by_their_id_and_not_by_their_file(gym):
     (gym / "repos/zoo.yaml").rename(gym / "repos/the-zoo.yaml")
     (gym / "repos/other.yaml").write_text("id: other\nurl: https://example.org/o.git\nref: main\n")
     assert {task.repo.repository.id for task in read(gym) if task.repo} == {"zoo"}
+
+
+def test_an_oracle_that_a_user_added_to_its_module_is_found_by_its_bare_name(gym, zoo):
+    (gym / "evaluator").mkdir()
+    module = gym / "evaluator/oracles.py"
+    module.write_text("def pages(*, repo_root, under):\n    return len(list((repo_root / under).glob('*.md')))\n")
+    path = gym / "tasks/l1/zoo/task_009.yaml"
+    told = yaml.safe_load(path.read_text())
+    told["outputs"][0]["oracle"] = {"fn": "pages", "args": {"under": "docs"}}
+    path.write_text(yaml.safe_dump(told))
+    (task,) = read_corpus(path, root=gym)
+    assert task.repo
+    assert Truth.of(task.repo, zoo).values == {"docs_top_entries": 2}
+    # Those of the same name that come with the project are taken as they are.
+    (task,) = read_corpus(gym / "tasks/l1/zoo/task_001.yaml", root=gym)
+    assert task.repo
+    assert task.repo.outputs[0].oracle
+    assert task.repo.outputs[0].oracle.fn == "top_level_entry_count"
+    module.write_text("def pages(\n")
+    with pytest.raises(CorpusError, match=r"evaluator/oracles\.py:1: not Python"):
+        read_corpus(path, root=gym)

@@ -91,6 +91,7 @@ def test_corpus_files_are_known_by_their_place_and_counted_over_their_set(gym):
     second = write(gym, "tasks/l1/bar/task_b.yaml", AGENTGYM.replace("shop", "bar"))
     assert corpus_files(gym) == [second, gym / "tasks/l1/shop/task_001.yaml"]
     assert [read(gym, str(path.relative_to(gym)))[0].index for path in corpus_files(gym)] == [1, 2]
+    assert corpus_files(gym / "tasks/l1") == corpus_files(gym)
     assert corpus_name(second) == "l1"
     assert not is_corpus_file(write(gym, "elsewhere/task_b.yaml", AGENTGYM))
     assert not is_corpus_file(gym / "tasks/l1/_shared/default_command_policy.yaml")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_agentcap.corpus.repotasks import ORACLES as NAMES
+from pytest_agentcap.corpus.oraclenames import ORACLES as NAMES
 from pytest_agentcap.grading.oracles import ORACLES
 
 
