@@ -22,6 +22,12 @@ _ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
     "LC_ALL": "C",
 }
+# How this machine's user reaches a repository: proxies, credentials, mirrors. Never with a tree that others wrote.
+_USERS = (
+    *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "XDG_CONFIG_HOME"),
+    *("GIT_SSH_COMMAND", "GIT_ASKPASS", "SSH_ASKPASS"),
+)
+_OURS_ALONE = ("GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_GLOBAL")
 _SETTINGS = (
     f"core.hooksPath={os.devnull}",
     f"core.attributesFile={os.devnull}",
@@ -36,17 +42,22 @@ _SETTINGS = (
 )
 
 
-def git(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+def git(folder: Path, *arguments: str, stdin: bytes = b"", as_user: bool = False) -> bytes:
     """Run git with `folder` as its git directory, or as its checkout when that has a `.git`; return what it printed.
 
-    The folder must be ours: a repository's own configuration is read. Raises SandboxError with git's last line.
+    The folder must be ours: a repository's own configuration is read. `as_user` heeds the user's configuration as
+    well, which is for reaching other repositories alone. Raises SandboxError with git's last line.
     """
     settings = [word for setting in _SETTINGS for word in ("-c", setting)]
     checkout = folder / ".git"
     places = {"GIT_DIR": str(checkout), "GIT_WORK_TREE": str(folder)} if checkout.exists() else {"GIT_DIR": str(folder)}
     try:
         done = subprocess.run(
-            ["git", *settings, *arguments], cwd=folder, env=_environment() | places, input=stdin, capture_output=True
+            ["git", *settings, *arguments],
+            cwd=folder,
+            env=_environment(as_user) | places,
+            input=stdin,
+            capture_output=True,
         )
     except FileNotFoundError as error:
         raise SandboxError("git is not installed on this machine") from error
@@ -61,9 +72,13 @@ def make_repository(folder: Path, *options: str) -> None:
     git(folder, "init", "--quiet", "--template=", *options, "--", str(folder))
 
 
-def _environment() -> dict[str, str]:
+def _environment(as_user: bool) -> dict[str, str]:
     names: Sequence[str] = [*_ALLOWED, *_PROXIES, *(name.upper() for name in _PROXIES)]
-    return {name: os.environ[name] for name in names if name in os.environ} | _ENVIRONMENT
+    given = {name: os.environ[name] for name in names if name in os.environ}
+    if not as_user:
+        return given | _ENVIRONMENT
+    ours = {name: value for name, value in _ENVIRONMENT.items() if name not in _OURS_ALONE}
+    return given | ours | {name: os.environ[name] for name in _USERS if name in os.environ}
 
 
 def _last_line(text: bytes) -> str:

@@ -124,11 +124,11 @@ def _fetch(cache: Path, repository: Repository) -> tuple[str, str | None]:
     if _COMMIT.fullmatch(ref) and _resolve(cache, ref):
         return ref, None
     try:
-        git(cache, "fetch", "--quiet", "--no-tags", "--", repository.location, ref)
+        git(cache, "fetch", "--quiet", "--no-tags", "--", repository.location, ref, as_user=True)
     except SandboxError:
         # Not every server hands out a commit by its hash, and none a shortened one: they are found in the whole.
         everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-        git(cache, "fetch", "--quiet", "--prune", "--", repository.location, *everything)
+        git(cache, "fetch", "--quiet", "--prune", "--", repository.location, *everything, as_user=True)
         commit = _resolve(cache, ref)
         if commit is None:
             raise SandboxError(f"{ref!r} is no branch, tag or commit of it") from None
