@@ -6,7 +6,7 @@ import glob
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pytest_agentcap.report.markdown import report_markdown
 from pytest_agentcap.report.outcomes import ReportedRun, SessionOutcome
 from pytest_agentcap.report.summary import by, leaderboard, summarize
 from pytest_agentcap.report.task_file import metrics, task_file
+from pytest_agentcap.report.transcripts import Event, event, session_events
 from pytest_agentcap.runs.layout import write_whole
 from pytest_agentcap.runs.names import safe_name
 from pytest_agentcap.sandbox.base import SandboxError
@@ -24,12 +25,14 @@ from pytest_agentcap.sandbox.git import git, make_repository
 
 AGGREGATE = "run_aggregate.json"
 AGGREGATE_FORMAT = "agentcap-report-1"
+_REPORT = "REPORT.md"
 # Where a task on a repository has its answer, if the task does not say otherwise.
 _ANSWERS = "eval_artifacts"
 _CONFIGURATION = (
     *("agent", "agent_version", "model", "provider", "upstream", "turns_per_task", "followup", "trials", "sandbox"),
     *("network", "label", "created_at", "agentcap_version"),
 )
+_OF_MODEL = ("model", "provider", "upstream")
 
 
 def write_report(runs: Sequence[ReportedRun], folder: Path, faults: Faults) -> Path:
@@ -43,7 +46,7 @@ def write_report(runs: Sequence[ReportedRun], folder: Path, faults: Faults) -> P
         shutil.rmtree(place, ignore_errors=True)
         _write_run(run, place, faults)
     _write_json(folder / AGGREGATE, aggregate(runs))
-    path = folder / "REPORT.md"
+    path = folder / _REPORT
     write_whole(path, report_markdown(runs).encode("utf-8", "surrogatepass"))
     return path
 
@@ -62,28 +65,53 @@ def aggregate(runs: Sequence[ReportedRun]) -> dict[str, Any]:
 
 
 def _write_run(run: ReportedRun, place: Path, faults: Faults) -> None:
-    _write_json(place / "results" / "run_config.json", _configuration(run))
+    groups = by(run.outcomes, lambda each: each.group)
+    _write_json(place / "results" / "run_config.json", {"run": _run(run), "model": _model(run)})
+    write_whole(place / "results" / _REPORT, report_markdown([run]).encode("utf-8", "surrogatepass"))
+    for group, outcomes in groups.items():
+        started = (1e9 * at for each in outcomes if (at := each.result.get("started_at")) is not None)
+        named = {"repo_id": group, "run_id": run.directory.id, "model": _model(run), "tasks_count": len(outcomes)}
+        _log(place, group, [event("repo_started", min(map(int, started), default=None), **named)])
     waiting = {str(outcome.result.get("session")): outcome for outcome in run.outcomes}
     for conversation in read_run_directory(run.directory, faults, latest=True):
         outcome = waiting.pop(conversation.name, None)
         if outcome is not None:
             _write_session(run, place, outcome, conversation, faults)
+            _log(place, outcome.group, session_events(conversation, outcome))
     for outcome in waiting.values():
         _write_session(run, place, outcome, None, faults)
-    for group, outcomes in by(run.outcomes, lambda each: each.group).items():
-        told = {"summary": asdict(summarize(outcomes)), "tasks": [task_row(outcome) for outcome in outcomes]}
+    for group, outcomes in groups.items():
+        rows = [{**task_row(outcome), "result_json": f"{_name(outcome)}.json"} for outcome in outcomes]
+        told = {"repo": group, "summary": asdict(summarize(outcomes)), "tasks": rows}
         _write_json(place / "results" / safe_name(group) / "index.json", told)
+        ended = (1e9 * at for each in outcomes if (at := each.result.get("ended_at")) is not None)
+        _log(place, group, [event("repo_finished", max(map(int, ended), default=None), repo_id=group)])
+
+
+def _name(outcome: SessionOutcome) -> str:
+    return safe_name(outcome.task) + (f"-t{outcome.trial}" if outcome.trial > 1 else "")
+
+
+def _log(place: Path, group: str, events: Iterable[Event]) -> None:
+    path = place / "transcripts" / f"{safe_name(group)}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="ascii") as file:
+        file.writelines(json.dumps(each) + "\n" for each in events)
 
 
 def _write_session(
     run: ReportedRun, place: Path, outcome: SessionOutcome, conversation: Conversation | None, faults: Faults
 ) -> None:
-    name = safe_name(outcome.task) + (f"-t{outcome.trial}" if outcome.trial > 1 else "")
-    _write_json(place / "results" / safe_name(outcome.group) / f"{name}.json", task_file(outcome, conversation))
-    patch = outcome.result.get("patch")
-    if not patch:
-        return
-    source, artifacts = run.directory.path / str(patch), place / "artifacts" / safe_name(outcome.group) / name
+    told, name = task_file(outcome, conversation), _name(outcome)
+    artifacts = place / "artifacts" / safe_name(outcome.group) / name
+    _write_json(place / "results" / safe_name(outcome.group) / f"{name}.json", told)
+    if patch := outcome.result.get("patch"):
+        _write_artifacts(run.directory.path / str(patch), outcome, artifacts, faults)
+    # Last: an agent may have written a file of that name.
+    _write_json(artifacts / "task_result.json", told)
+
+
+def _write_artifacts(source: Path, outcome: SessionOutcome, artifacts: Path, faults: Faults) -> None:
     try:
         data = source.read_bytes()
         artifacts.mkdir(parents=True)
@@ -118,6 +146,26 @@ def task_row(outcome: SessionOutcome) -> dict[str, Any]:
 
 def _configuration(run: ReportedRun) -> dict[str, Any]:
     return {name: run.manifest.get(name) for name in _CONFIGURATION}
+
+
+def _run(run: ReportedRun) -> dict[str, Any]:
+    """Return what a run was about, and was made with beside its model."""
+    told = {name: value for name, value in _configuration(run).items() if name not in _OF_MODEL}
+    corpora = dict.fromkeys(str(each.result.get("corpus")) for each in run.outcomes)
+    return {"repos": list(by(run.outcomes, lambda each: each.group)), "task_set": ", ".join(corpora), **told}
+
+
+def _model(run: ReportedRun) -> dict[str, Any]:
+    """Return which model was asked, and how; what its agent asked for differently now and then is None."""
+    sampling: Mapping[str, Sequence[Any]] = run.manifest.get("sampling") or {}
+    once = {name: values[0] for name, values in sampling.items() if len(values) == 1}
+    return {
+        "provider": run.manifest.get("provider"),
+        "model": run.manifest.get("model"),
+        "base_url": run.manifest.get("upstream"),
+        "temperature": once.get("temperature"),
+        "max_output_tokens": once.get("max_tokens"),
+    }
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_agentcap.conversation.model import Message, join_text
 from pytest_agentcap.conversation.session import Conversation
+from pytest_agentcap.conversation.values import parse
 from pytest_agentcap.report.outcomes import SessionOutcome
 from pytest_agentcap.telemetry.model import ToolSpan
 from pytest_agentcap.telemetry.stored import read_telemetry
@@ -64,7 +65,10 @@ def metrics(outcome: SessionOutcome) -> dict[str, Any]:
 
 
 def _rate(part: int | None, whole: int | None) -> float | None:
-    return part / whole if part is not None and whole else None
+    """Return the share of valid commands, as it was scored: none at all are all valid."""
+    if part is None or whole is None:
+        return None
+    return part / whole if whole else 1.0
 
 
 def _signals(spans: Iterable[ToolSpan]) -> int:
@@ -79,7 +83,7 @@ def _transcript(
     first = main.calls[0] if main else conversation.calls[0]
     return {
         "prompt_messages": [_message(message) for message in first.request.messages],
-        "tool_calls": [_tool_call(span) for span in spans],
+        "tool_calls": [tool_call(span) for span in spans],
         "messages": list(_said(conversation)),
         "safety_events": outcome.safety,
         "model_final_message": said,
@@ -101,15 +105,16 @@ def _said(conversation: Conversation) -> Iterator[dict[str, Any]]:
             }
 
 
-def _tool_call(span: ToolSpan) -> dict[str, Any]:
-    seconds = span.duration_s
+def tool_call(span: ToolSpan) -> dict[str, Any]:
+    """Return one tool call with its result; its input is an object where the model wrote one, else text."""
+    seconds, given = span.duration_s, parse(span.arguments)
     return {
         "tool_name": span.name,
         "ok": None if span.output is None else not (span.is_error or span.exit_code),
         "error": span.output if span.is_error else None,
         "duration_ms": None if seconds is None else round(seconds * 1000, 3),
         "exit_code": span.exit_code,
-        "tool_input": span.arguments,
+        "tool_input": given if isinstance(given, dict) else span.arguments,
         "tool_output": span.output,
         "request_id": span.request_id,
     }

@@ -18,6 +18,12 @@ new file mode 100644
 +++ b/eval_artifacts/answer.json
 @@ -0,0 +1 @@
 +{"count": 3}
+diff --git a/eval_artifacts/task_result.json b/eval_artifacts/task_result.json
+new file mode 100644
+--- /dev/null
++++ b/eval_artifacts/task_result.json
+@@ -0,0 +1 @@
++{"metrics": {"score_0_100": 100}}
 diff --git a/eval_artifacts/notes/a.md b/eval_artifacts/notes/a.md
 new file mode 100644
 --- /dev/null
@@ -99,8 +105,20 @@ def test_figures_for_programs_say_the_same(make_run, assessment):
     assert told["overall"]["unknown"]["tokens"] == 1
     assert told["overall"]["cost_usd"] == 0.5
     assert [row["success"] for row in told["tasks"]] == [True, None]
-    assert read("out/one/results/numpy/index.json")["summary"]["tasks"] == 1
-    assert read("out/one/results/run_config.json")["model"] == "m"
+    # AgentGym's names, for what reads its files.
+    index, config = (read(f"out/one/results/{name}.json") for name in ("numpy/index", "run_config"))
+    assert (index["repo"], index["summary"]["tasks"]) == ("numpy", 1)
+    assert [(row["task_id"], row["result_json"]) for row in index["tasks"]] == [("a", "a.json")]
+    assert config["run"]["repos"] == ["numpy", "shop"]
+    assert (config["model"]["model"], config["model"]["base_url"]) == ("m", "https://host/v1")
+    assert "| a | passed |" in Path("out/one/results/REPORT.md").read_text()
+
+
+def test_without_tool_calls_all_of_them_are_valid_as_in_the_score(make_run, assessment):
+    found = assessment("numpy", 100)
+    make_run("one", ("a", "passed", {"assessment": {**found["assessment"], "commands": 0, "commands_ok": 0}}))
+    assert main(["report", "one", "-o", "out"]) == 0
+    assert read("out/one/results/numpy/a.json")["metrics"]["command_valid_rate"] == 1
 
 
 def test_a_leaderboard_ranks_models_by_success_then_score(make_run, assessment):
@@ -133,13 +151,15 @@ def test_a_sessions_file_has_its_transcript_and_artifacts_without_links(make_run
     assert [message["role"] for message in told["transcript"]["prompt_messages"]] == ["system", "user"]
     [call] = told["transcript"]["tool_calls"]
     assert (call["tool_name"], call["tool_output"], call["ok"]) == ("bash", "eggs", True)
-    assert json.loads(call["tool_input"]) == {"command": "ls fridge"}
+    assert call["tool_input"] == {"command": "ls fridge"}
     assert [said["content"] for said in told["transcript"]["messages"]] == ["let me look", "bought"]
     # AgentGym's names, for what reads its files.
     assert (told["transcript"]["safety_events"], told["transcript"]["model_final_message"]) == (None, None)
     assert (told["metrics"]["score_0_100"], told["metrics"]["hallucination_signals"]) == (None, 0)
     artifacts = Path("out/one/artifacts/shop/buy")
-    assert sorted(path.name for path in artifacts.iterdir()) == ["answer.json", "notes", "out", "workspace.patch"]
+    kept = ["answer.json", "notes", "out", "task_result.json", "workspace.patch"]
+    assert sorted(path.name for path in artifacts.iterdir()) == kept
+    assert read(artifacts / "task_result.json") == told
     assert [path.read_text() for path in (artifacts / "out").iterdir()] == ["{}\n"]
     assert (artifacts / "notes/a.md").read_text() == "# Notes\n"
     assert read(artifacts / "answer.json") == {"count": 3}
