@@ -8,16 +8,19 @@ from pathlib import Path, PurePosixPath
 from pytest_agentcap.agents.commands import agent_files, variables_of
 from pytest_agentcap.agents.images import for_images, image_paths
 from pytest_agentcap.agents.skills import provide_skills
+from pytest_agentcap.agents.tools import set_up_tools
 from pytest_agentcap.corpus.repotask import RepoTask
 from pytest_agentcap.plan import SessionPlan
+from pytest_agentcap.runs.masking import Mask
 from pytest_agentcap.sandbox.base import SandboxError, SandboxSession
 from pytest_agentcap.sandbox.patch import Baseline
+from pytest_agentcap.sandbox.tools import SET_UP
 
 
 def provide(plan: SessionPlan, box: SandboxSession, lease: str, scratch: Path) -> Baseline:
     """Put in the workspace, skills and the agent's files; return what the workspace's changes are told from.
 
-    A task's own image has its workspace in it: that is copied into `scratch`.
+    A workspace that a task's own image or a folder of tools has put something into is copied into `scratch`.
 
     Raises SandboxError.
     """
@@ -26,9 +29,7 @@ def provide(plan: SessionPlan, box: SandboxSession, lease: str, scratch: Path) -
     if source:
         box.put_tree(source, box.workspace)
     if plan.task.harbor:
-        source = scratch / "workspace-began"
-        source.mkdir()
-        box.copy_out(box.workspace, source)
+        source = _copied(box, scratch / "workspace-began")
     if plan.task.repo:
         _make_folders(plan.task.repo, box)
     if plan.options.skills and plan.agent.skills:
@@ -42,7 +43,17 @@ def provide(plan: SessionPlan, box: SandboxSession, lease: str, scratch: Path) -
         box.put(path, data)
         if PurePosixPath(path).is_relative_to(box.workspace):
             added[str(PurePosixPath(path).relative_to(box.workspace))] = data
+    if plan.options.tools and (plan.options.tools / SET_UP).is_file():
+        mask = Mask.of(plan.secrets, lease)
+        set_up_tools(plan.agent, variables_of(plan.model, box, lease), box, mask, scratch)
+        source, added = _copied(box, scratch / "workspace-set-up"), {}
     return Baseline.of(source, added)
+
+
+def _copied(box: SandboxSession, into: Path) -> Path:
+    into.mkdir()
+    box.copy_out(box.workspace, into)
+    return into
 
 
 def _put_images(plan: SessionPlan, box: SandboxSession) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pytest_agentcap.limits import Limits
 from pytest_agentcap.options import given_options
 from pytest_agentcap.replay.settings import ReplaySettings, replayed_source
+from pytest_agentcap.sandbox.tools import SET_UP
 from pytest_agentcap.sharding import Shard
 from pytest_agentcap.targets import ModelTarget, targets_of
 
@@ -123,7 +124,7 @@ class Settings:
             disk=given["disk"] or "10g",
             workspace=_workspace(given["workspace"]),
             skills=_folder_of("skills", given["skills"], "skills/*/SKILL.md"),
-            tool_dir=_folder_of("tool-dir", given["tool-dir"], "bin"),
+            tool_dir=_folder_of("tool-dir", given["tool-dir"], "bin", "*/bin", SET_UP),
             graders=tuple(given["grader"] or ()),
             grader_timeout_s=given["grader-timeout"] or 120.0,
             judge_model=given["judge-model"],
@@ -217,15 +218,15 @@ def _workspace(given: str | None) -> str | None:
     return given
 
 
-def _folder_of(option: str, given: str | None, holds: str) -> Path | None:
-    """Return a folder that agents are to read, and that holds what they look for in it."""
+def _folder_of(option: str, given: str | None, *holds: str) -> Path | None:
+    """Return a folder that agents are to read, and that holds something of what they look for in it."""
     if given is None:
         return None
     folder = Path(given)
     if not folder.is_dir():
         raise pytest.UsageError(f"--{option} {given}: there is no such folder")
-    if not any(folder.glob(holds)):
-        raise pytest.UsageError(f"--{option} {given}: there is no {holds} in it")
+    if not any(path for pattern in holds for path in folder.glob(pattern)):
+        raise pytest.UsageError(f"--{option} {given}: there is no {' and no '.join(holds)} in it")
     return folder.resolve()
 
 

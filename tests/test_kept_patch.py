@@ -111,7 +111,7 @@ def test_a_workspace_from_git_is_a_checkout_and_its_commit_is_known(project, ori
         (("--workspace", "nowhere"), "*--workspace nowhere: there is no such folder; a git repository is given as *"),
         (("--skills", "nowhere"), "*--skills nowhere: there is no such folder"),
         (("--skills", "origin"), "*--skills origin: there is no skills/[*]/SKILL.md in it"),
-        (("--tool-dir", "origin"), "*--tool-dir origin: there is no bin in it"),
+        (("--tool-dir", "origin"), "*--tool-dir origin: there is no bin and no */bin and no tool_init.sh in it"),
         (("--skills", "skills"), "*--skills */skills: the agent loop does not look for skills"),
         (("--disk", "0"), "*--disk: '0' is not a size such as 512m or 4g"),
         (("--cpus", "none"), "*--cpus: 'none' is not a number of CPUs from 0.01 on"),
@@ -136,18 +136,19 @@ def test_skills_and_tools_are_found_where_agents_look(project):
     project.write("bundle/skills/no-skill/README.md", "nothing\n")
     project.write("bundle/agents/AGENTS.md", "There are skills.\n")
     project.write("tools/bin/greet", "#!/bin/sh\necho from the tool\n").chmod(0o755)
+    project.write("tools/tool_init.sh", "echo $AGENTCAP_AGENT > .tools\n")
     project.write_jsonl(
         {
             "id": "a",
-            "input": "python3 call hi; ls ~/.shell/skills; cat ~/.shell/skills/greet/more.txt AGENTS.md; greet",
+            "input": "python3 call hi; ls ~/.shell/skills; cat ~/.shell/skills/greet/more.txt AGENTS.md .tools; greet",
         },
         {"id": "b", "input": 'python3 call hi; ls "$AGENTCAP_SKILLS_DIR" "$AGENTCAP_TOOL_BIN"'},
     )
     options = ("--skills", "bundle", "--tool-dir", "tools")
     project.pytest("--agent", "shell", "--sandbox", "host", *options).assert_outcomes(passed=2)
     first, second = project.results()
-    said = first["turns"][0]["reply"].splitlines()[-5:]
-    assert said == ["greet", "part", "more", "There are skills.", "from the tool"]
+    said = first["turns"][0]["reply"].splitlines()[-6:]
+    assert said == ["greet", "part", "more", "There are skills.", "shell", "from the tool"]
     assert second["turns"][0]["reply"].split()[-4:][-1] == "greet"
     assert first["changed_files"] == 0
 

@@ -23,6 +23,13 @@ def variables_of(model: str, box: SandboxSession, lease: str, session: str = "",
     return Variables(f"{root}/v1", root, model, box.home, box.workspace, session, prompt, prompt_file)
 
 
+def environment_of(agent: AgentSpec, variables: Variables) -> dict[str, str]:
+    """Return the variables of an agent's commands, beside those of its sandbox."""
+    own = {key: variables.render(value) for key, value in agent.environment.items()}
+    told = {"AGENTCAP_AGENT": agent.name, "AGENTCAP_PROXY_URL": variables.base_url, "AGENTCAP_MODEL": variables.model}
+    return own | told
+
+
 def agent_files(agent: AgentSpec, model: str, box: SandboxSession, lease: str) -> Iterator[tuple[str, bytes]]:
     """Yield the path and content of every file that the agent wants before its first turn."""
     variables = variables_of(model, box, lease)
@@ -71,11 +78,9 @@ def turn_command(
     words = agent.command.first if number == 1 else agent.command.next
     if agent.images and number == 1:
         words = with_images(words, agent.images, images)
-    env = {key: variables.render(value) for key, value in agent.environment.items()}
-    env |= {"AGENTCAP_PROXY_URL": variables.base_url, "AGENTCAP_MODEL": model}
     command = Command(
         argv=[variables.render(word) for word in words],
-        env=env,
+        env=environment_of(agent, variables),
         stdin=prompt.encode() if agent.command.prompt == "stdin" else None,
         stdout=Path(),
         stderr=Path(),

@@ -21,6 +21,7 @@ from pytest_agentcap.sandbox.copyout import CopyLimits, copy_tree
 from pytest_agentcap.sandbox.files import remove_tree
 from pytest_agentcap.sandbox.host_program import HostProgram
 from pytest_agentcap.sandbox.reaper import SESSION_VARIABLE, OwnerState, end_processes
+from pytest_agentcap.sandbox.tools import tool_environment
 
 # Whatever else this process knows (keys, tokens, sockets of other programs) stays here.
 _ALLOWED = ("PATH", "LANG", "TERM", "TZ")
@@ -205,8 +206,7 @@ class HostSession:
         if self.skills:
             own["AGENTCAP_SKILLS_DIR"] = self.skills
         if self._tools:
-            own["AGENTCAP_TOOL_BIN"] = str(self._tools / "bin")
-            own["PATH"] = os.pathsep.join([own["AGENTCAP_TOOL_BIN"], allowed.get("PATH", os.defpath)])
+            own |= tool_environment(self._tools, str(self._tools), allowed.get("PATH", os.defpath))
         return allowed | own
 
     def _markers(self) -> dict[str, str]:

@@ -22,9 +22,11 @@ from pytest_agentcap.sandbox.limits import container_limits, enforced_controller
 from pytest_agentcap.sandbox.podman_session import HOME, SKILLS, WORKSPACE, PodmanSession
 from pytest_agentcap.sandbox.reaper import AGENT_LABEL, OWNER_LABEL, SESSION_LABEL, OwnerState, end_monitors
 from pytest_agentcap.sandbox.service import connect, explained, podman_info
+from pytest_agentcap.sandbox.tools import place_of_its_own, tool_environment
 
 _NETWORKS = {"model": "none", "open": "bridge"}
 _TOOLS = "/opt/agentcap/tools"
+_TAKEN = ("/opt/agent", "/opt/agentcap", "/opt/node")
 
 
 class PodmanSandbox:
@@ -92,6 +94,8 @@ class PodmanSandbox:
 
     def _create(self, client: PodmanClient, image: str, name: str, socket_folder: Path, options: SandboxOptions) -> str:
         folders = {**options.data, SOCKET_FOLDER: socket_folder, SKILLS: options.skills, _TOOLS: options.tools}
+        if options.tools and (own := place_of_its_own(options.tools, (*_TAKEN, HOME, self._workspace))):
+            folders[own] = options.tools
         with explained("podman cannot make a container"):
             environment = {"HOME": HOME, **_readable(options, client, image)}
             limits = container_limits(options, self._controllers_of(client))
@@ -129,11 +133,11 @@ def _mount(source: Path, target: str) -> dict[str, Any]:
 
 def _readable(options: SandboxOptions, client: PodmanClient, image: str) -> dict[str, str]:
     """Return the variables that lead to skills and tools."""
-    found = {"AGENTCAPSKILLS_DIR": SKILLS} if options.skills else {}
+    found = {"AGENTCAP_SKILLS_DIR": SKILLS} if options.skills else {}
     if options.tools:
         pairs = (each.partition("=") for each in client.images.get(image).attrs["Config"]["Env"])
         path = next((value for name, _, value in pairs if name == "PATH"), "/usr/local/bin:/usr/bin:/bin")
-        found |= {"AGENTCAP_TOOL_BIN": f"{_TOOLS}/bin", "PATH": f"{_TOOLS}/bin:{path}"}
+        found |= tool_environment(options.tools, _TOOLS, path)
     return found
 
 

@@ -105,15 +105,22 @@ def test_no_secret_is_in_the_container(shell, http_upstream, monkeypatch):
 def test_skills_and_tools_can_be_read_and_not_written(shell):
     shell.write("bundle/skills/greet/SKILL.md", "Say hello.\n")
     shell.write("bundle/agents/AGENTS.md", "There are skills.\n")
-    shell.write("tools/bin/greet", "#!/bin/sh\necho from the tool\n").chmod(0o755)
+    # As the scripts of a Python environment do, it names its interpreter by the path on this machine.
+    shell.write("tools/bin/greet", f"#!{shell.path}/tools/bin/sh\necho from the tool\n").chmod(0o755)
+    (shell.path / "tools/bin/sh").symlink_to("/bin/sh")
+    shell.write("tools/tool_init.sh", 'echo "$AGENTCAP_AGENT" > .tools\n')
     shell.path.chmod(0o755)
-    prompt = "python3 call hi; cat ~/.shell/skills/greet/SKILL.md AGENTS.md; greet; echo $AGENTCAP_TOOL_BIN; "
+    prompt = "python3 call hi; cat ~/.shell/skills/greet/SKILL.md AGENTS.md .tools; greet; "
+    prompt += 'echo "$AGENTCAP_SKILLS_DIR" "$AGENTCAP_TOOL_BIN"; '
     prompt += 'touch "$AGENTCAP_SKILLS_DIR/x" ~/.shell/skills/greet/x "$AGENTCAP_TOOL_BIN/x" || echo read-only'
     shell.write_jsonl({"id": "a", "input": prompt})
     run(shell, "--skills", "bundle", "--tool-dir", "tools").assert_outcomes(passed=1)
     [result] = shell.results()
-    said = result["turns"][0]["reply"].splitlines()[-5:]
-    assert said == ["Say hello.", "There are skills.", "from the tool", "/opt/agentcap/tools/bin", "read-only"]
+    assert result["turns"][0]["reply"].splitlines()[-6:] == [
+        *("Say hello.", "There are skills.", AGENT, "from the tool"),
+        "/opt/agentcap/skills /opt/agentcap/tools/bin",
+        "read-only",
+    ]
     assert result["changed_files"] == 0
 
 
