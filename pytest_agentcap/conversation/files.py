@@ -39,7 +39,7 @@ def find_files(source: str | Path, suffix: str = ".parquet") -> list[CapturesFil
     Raises ValueError naming the source when it is none of these or has none, OSError when the Hub cannot be read.
     """
     place = str(source)
-    path = Path(place)
+    path = Path(place).expanduser()
     if not place.startswith(HUB) and path.exists():
         found = sorted(path.rglob(f"*{suffix}")) if path.is_dir() else [path]
         if not found:

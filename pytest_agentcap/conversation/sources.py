@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from pytest_agentcap.conversation.asked import asked_model
 from pytest_agentcap.conversation.files import open_captures
 from pytest_agentcap.conversation.records import CallRecord, SessionKey, record_of_capture, record_of_row
 from pytest_agentcap.conversation.session import Conversation, read_conversation
@@ -17,6 +19,7 @@ from pytest_agentcap.runs.circumstances import CIRCUMSTANCES_KEY, circumstances_
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.manifest import read_manifest
 from pytest_agentcap.runs.order import order_calls, results_by_session
+from pytest_agentcap.runs.provider import provider_told
 from pytest_agentcap.runs.telemetry import call_telemetry
 
 _KEYS = ("run_id", "corpus", "task_id", "trial", "attempt", "session")
@@ -79,6 +82,8 @@ def _read_captures(
             result = results.get(str(capture.request.head.get("session")), {})
             known = of_run | {name: result[name] for name in _OF_RESULT if name in result}
             known["telemetry"] = call_telemetry(result, rid, capture.request.head.get("turn"))
+            asked = partial(asked_model, capture.request)
+            known["provider"] = provider_told(manifest, capture.request.head.get("upstream_url"), asked)
             record = record_of_capture(capture, known)
         except (CaptureError, OSError) as error:
             faults.add(str(error))
@@ -114,13 +119,21 @@ def session_keys(file: Any) -> list[SessionKey]:
 def _records(file: Any, path: str, faults: Faults) -> Iterator[CallRecord]:
     number = 0
     circumstances = as_object(parse((file.metadata.metadata or {}).get(CIRCUMSTANCES_KEY.encode(), b"{}")))
+    told = facts_of_footer(file)
     for batch in file.iter_batches(batch_size=_BATCH_ROWS):
         for row in batch.to_pylist():
             number += 1
             try:
-                yield record_of_row({**row, "circumstances": circumstances.get(str(row.get("run_id")))})
+                yield record_of_row({**told, **row, "circumstances": circumstances.get(str(row.get("run_id")))})
             except ValueError as error:
                 faults.add(f"{path}: row {number}: {error}")
+
+
+def facts_of_footer(file: Any) -> dict[str, str]:
+    """Return what a captures parquet of agentcap tells of all its rows in the footer, and in no column."""
+    footer: Mapping[bytes, bytes] = file.metadata.metadata or {}
+    missing = {"agent"} - set(file.schema_arrow.names)
+    return {name: footer[name.encode()].decode("utf-8", "replace") for name in missing if name.encode() in footer}
 
 
 def last_sessions(keys: Iterable[SessionKey]) -> Callable[[SessionKey], bool]:

@@ -171,8 +171,13 @@ class Grouping:
         return waiting
 
     def _waits(self, earlier: _Node, node: _Node) -> bool:
-        """Tell whether a call's tool calls had no results yet when another call was made, in the same turn."""
-        same_turn = earlier.call.turn == node.call.turn
+        """Tell whether a call's tool calls had no results yet when another call was made, in the same turn.
+
+        Of calls that know neither turn nor place nobody can tell: agentcap's first files have whole seconds alone.
+        """
+        facts = node.call.record
+        known = facts.integer("turn") is not None or facts.integer("call_index") is not None
+        same_turn = known and earlier.call.turn == node.call.turn
         return same_turn and not any(later.step.previous is earlier.call for later in self.nodes)
 
     def _node(self, call: Call) -> _Node:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pytest_agentcap.conversation.files import open_captures
 from pytest_agentcap.conversation.records import CallRecord, SessionKey
-from pytest_agentcap.conversation.sources import last_sessions, session_keys
+from pytest_agentcap.conversation.sources import facts_of_footer, last_sessions, session_keys
 from pytest_agentcap.publish.parquet import ParquetReport, open_writer, write_footer, write_groups
 from pytest_agentcap.publish.redact import redact_text
 from pytest_agentcap.publish.rows import RunFacts
@@ -93,10 +93,11 @@ def convert_parquet(path: Path, into: Path, *, latest: bool = False) -> ParquetR
 def _copies(
     file: Any, wanted: Callable[[SessionKey], bool] | None, redact: Mask, summary: Summary
 ) -> Iterator[Mapping[str, Any]]:
+    told = facts_of_footer(file)
     for batch in file.iter_batches(batch_size=_COPIED_ROWS):
         for row in batch.to_pylist():
             if wanted is None or wanted(CallRecord(row, b"", None).session):
-                values = _copied(row, redact)
+                values = _copied({**told, **row}, redact)
                 summary.add(values)
                 yield values
 

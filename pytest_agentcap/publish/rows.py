@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pytest_agentcap.runs.captures import CaptureError, Half, read_half
 from pytest_agentcap.runs.circumstances import circumstances_of
 from pytest_agentcap.runs.layout import RunDirectory
 from pytest_agentcap.runs.masking import Mask
+from pytest_agentcap.runs.provider import provider_told
 from pytest_agentcap.runs.telemetry import call_telemetry
 
 _PROMPT_CHARS = 200
@@ -91,7 +93,7 @@ class RunFacts:
             "request_id": rid,
             "model": strip_revision(self._model(request)),
             "request": request.text,
-            "provider": manifest.get("provider"),
+            "provider": provider_told(manifest, head.get("upstream_url"), partial(self._model, request)),
             "label": head.get("label") or manifest.get("label"),
             "run_id": self.run.id,
             "agent": head.get("agent") or result.get("agent") or manifest.get("agent"),

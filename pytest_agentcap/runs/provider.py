@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 _KNOWN = {
@@ -37,3 +39,14 @@ def provider_of(upstream: str, model: str) -> str:
         labels = host.split(".")
         return labels[-2] if len(labels) > 1 else "local"
     return "local" if address.is_private or address.is_loopback else "unknown"
+
+
+def provider_told(manifest: Mapping[str, Any], upstream: object, asked: Callable[[], str | None]) -> str | None:
+    """Return the provider that a run names, else that of the upstream which a call of it went to.
+
+    `asked` returns the model that the call is for; finding it may take a while.
+    """
+    told = manifest.get("provider")
+    if isinstance(told, str) and told:
+        return told
+    return provider_of(upstream, asked() or "") if isinstance(upstream, str) and upstream else None

@@ -120,6 +120,14 @@ def test_what_begins_while_a_tool_call_waits_is_a_sub_agent(session):
     assert [thread.kind for thread in read(session).threads] == ["main", "subagent"]
 
 
+def test_calls_of_which_neither_turn_nor_place_is_known_wait_for_nothing(session):
+    for prompt in ("buy milk", "look around"):
+        session.call([session.SYSTEM, session.user(prompt)], session.says(None, ("c1", {"command": "ls"})))
+    for record in session.records:
+        record.facts.update(turn=None, call_index=None)
+    assert [thread.kind for thread in read(session).threads] == ["main", "main"]
+
+
 def test_a_title_asked_for_without_tools_is_a_side_question_wherever_it_comes(session):
     session.call([session.user("give this a title: buy milk")], session.says("Milk"), tools=None)
     messages = [session.SYSTEM, session.user("buy milk")]

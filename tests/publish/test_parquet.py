@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pytest_agentcap.conversation.sources import Faults, read_run_directory
 from pytest_agentcap.publish.parquet import write_parquet
 from pytest_agentcap.runs.frames import REQUEST, RESPONSE, SESSION, encode_frame
 from pytest_agentcap.runs.layout import RunDirectory
@@ -332,6 +333,17 @@ def test_agentcaps_own_run_directories_are_exported(tmp_path):
         {"id": "task_01", "turns": 2, "prompt": "fix it"},
         {"id": "task_02", "turns": 1, "prompt": "do it \ud83d"},
     ]
+
+
+def test_the_provider_of_a_run_that_does_not_name_it_is_its_upstreams(run):
+    head = {"request_id": "a" * 32, "upstream_url": "https://router.huggingface.co"}
+    record = {**head, "body": {"model": "org/m:groq"}}
+    (run.captures / f"{'a' * 32}.request.json").write_text(json.dumps(record))
+    run.manifest.write_text(json.dumps({"agent": "pi", "tasks": []}))
+    write_parquet(run)
+    assert [row["provider"] for row in rows_of(run)] == ["hf-router/groq"]
+    [conversation] = read_run_directory(run, Faults())
+    assert conversation.calls[0].record.facts["provider"] == "hf-router/groq"
 
 
 def test_calls_of_one_second_in_agentcaps_runs_come_as_the_conversation_grew(run):

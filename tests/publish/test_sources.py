@@ -141,6 +141,7 @@ def test_a_parquet_of_agentcap_is_published_with_its_rows_and_columns(push, hub,
     assert table.schema.remove_metadata() == SCHEMA
     told = pq.read_metadata(io.BytesIO(hub.files("me/demo-captures")[path])).metadata
     assert (told[b"agent"], json.loads(told[b"tasks"])[0]["id"]) == (b"hermes", "task_01")
+    assert set(table["agent"].to_pylist()) == {"hermes"}, "what the footer tells stands in every row"
     assert len([path for path in hub.files("me/demo-hermes-traces") if path.startswith("data/")]) == 2
     assert "- counting 1: 0 verified" in hub.files("me/demo-captures")["README.md"].decode()
 
