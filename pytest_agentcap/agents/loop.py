@@ -72,11 +72,12 @@ class BrokenAnswer(Exception):
 
 @dataclass(frozen=True)
 class Model:
-    """Name a model and where it is served."""
+    """Name a model and where it is served; `sampling` is added to each request."""
 
     base_url: str
     name: str
     key: str | None
+    sampling: dict[str, float]
 
     def complete(self, messages: list[Message]) -> Message:
         """Return the assistant's next message.
@@ -104,6 +105,7 @@ class Model:
             "tools": [{"type": "function", "function": BASH}],
             "stream": True,
             "stream_options": {"include_usage": True},
+            **self.sampling,
         }
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream", "User-Agent": "agentcap-loop"}
         if self.key:
@@ -343,11 +345,15 @@ def main() -> int:
     parser.add_argument("--session", required=True, help="the conversation's name")
     parser.add_argument("--resume", action="store_true", help="continue the conversation instead of starting it anew")
     parser.add_argument("--max-steps", type=int, default=50, help="model calls in one turn, default 50")
+    parser.add_argument("--temperature", type=float, help="how answers are sampled, else as the server likes")
+    parser.add_argument("--max-tokens", type=int, help="the longest answer, else as the server likes")
     parser.add_argument("--image", type=Path, action="append", default=[], help="send this image with the prompt")
     options = parser.parse_args()
     # Commands have sessions of their own: turned into an exit, a TERM reaches them through run_bash.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    model = Model(options.base_url, options.model, os.environ.get("OPENAI_API_KEY"))
+    asked = {"temperature": options.temperature, "max_tokens": options.max_tokens}
+    sampling = {name: value for name, value in asked.items() if value is not None}
+    model = Model(options.base_url, options.model, os.environ.get("OPENAI_API_KEY"), sampling)
     try:
         content = with_images(read_prompt(), options.image)
         answer = run_turn(model, Session(options.session, options.resume), content, options.max_steps)

@@ -194,6 +194,15 @@ def test_a_session_that_is_not_resumed_starts_anew(place: Place) -> None:
     assert [message["content"] for message in server.requests[1]["messages"]][1:] == ["Second"]
 
 
+def test_sampling_is_asked_for_where_the_command_line_says_so(place: Place) -> None:
+    with canned(stream({"content": "ok"})) as server:
+        place.run(server.url, "Hi", ["--temperature", "0", "--max-tokens", "64"]).check_returncode()
+        place.run(server.url, "Hi").check_returncode()
+
+    asked = [{name: body.get(name) for name in ("temperature", "max_tokens")} for body in server.requests]
+    assert asked == [{"temperature": 0.0, "max_tokens": 64}, {"temperature": None, "max_tokens": None}]
+
+
 def test_requests_are_streamed_with_usage_and_carry_the_key(place: Place) -> None:
     with canned(stream({"content": "o"}, {"content": "k"})) as server:
         ended = place.run(server.url, "Hi")
