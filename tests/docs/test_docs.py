@@ -35,6 +35,7 @@ OTHERS_OPTIONS = {
     "--jinja",
     "--junitxml",
     "--lf",
+    "--max-steps",
     "--maxfail",
     "--maxschedchunk",
     "--now",
@@ -42,6 +43,7 @@ OTHERS_OPTIONS = {
     "--prefix",
     "--rootdir",
     "--temp",
+    "--temperature",
 }
 FIXTURES = {
     *("capture_proxy", "agent_sandbox", "agent_session", "agent", "model", "task", "trial"),

@@ -98,5 +98,6 @@ def test_options_outside_of_command_lines_exist():
     ours = [line.rsplit(" | ", 1)[-1] for line in TEXT.splitlines() if line.startswith("| ")]
     prose = [line for line in TEXT.splitlines() if not line.startswith("| ")]
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", "\n".join([*ours, *prose])))
-    tools = {"--check"}
+    # Those of tools/ and of the loop agent.
+    tools = {"--check", "--temperature"}
     assert named - PYTEST - commands - tools == set()
