@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_agentcap.agents.find import chosen_agent
+from pytest_agentcap.agents.find import chosen_agent, unread_by_schemas
 from pytest_agentcap.agents.spec import AgentSpec
 from pytest_agentcap.budget import ledger_of, used_before
 from pytest_agentcap.circumstances import circumstances, run_facts
@@ -105,6 +105,8 @@ class Controller:
                 say(line)
             clear_up(state_root())
             self.state = Owner.claim()
+            for line in unread_by_schemas(self.settings.agents):
+                say(f"agentcap: {line}")
             check_folders(self.settings, self.agents, self.state)
             check_graders(self.settings)
             for upstream, key in self.upstreams:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from pytest_agentcap.agents import line
-from pytest_agentcap.agents.headless import ENDING, on_host, read_headless
+from pytest_agentcap.agents.headless import ENDING, on_host, read_headless, unread_keys
 from pytest_agentcap.agents.rpc import PREFIX, program_name, read_program
 from pytest_agentcap.agents.spec import AgentError, AgentSpec, read_agent
 from pytest_agentcap.shipped import packaged
@@ -91,6 +91,12 @@ def chosen_agent(name: str, settings: Settings, rootdir: Path) -> AgentSpec:
             "--sandbox host"
         )
     return agent
+
+
+def unread_by_schemas(names: Iterable[str]) -> list[str]:
+    """Tell in a line for each headless schema among the agents, which are known, what of it nobody reads."""
+    paths = [Path(name) for name in names if not name.startswith((PREFIX, line.PREFIX)) and name.endswith(ENDING)]
+    return [told for path in paths if (told := unread_keys(path))]
 
 
 def find_agents(rootdir: Path) -> tuple[list[AgentSpec], list[AgentError]]:

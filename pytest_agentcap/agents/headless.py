@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -56,6 +57,25 @@ def read_headless(path: Path) -> AgentSpec:
         folder=path.parent,
         headless=schema,
     )
+
+
+def unread_keys(path: Path) -> str | None:
+    """Tell in a line which keys of a schema file that can be read nobody reads; None when there are none."""
+    given = msgspec.json.decode(path.read_bytes())
+    unread = ", ".join(_unread(given, msgspec.to_builtins(convert(given, HeadlessSchema)), ""))
+    return f"{path}: keys that nobody reads: {unread}" if unread else None
+
+
+def _unread(given: object, kept: object, way: str) -> Iterator[str]:
+    if isinstance(given, dict) and isinstance(kept, dict):
+        for key, value in given.items():
+            if key in kept:
+                yield from _unread(value, kept[key], f"{way}{key}.")
+            elif key != "$schema":
+                yield way + key
+    elif isinstance(given, list) and isinstance(kept, tuple):
+        for place, (item, kept_item) in enumerate(zip(given, kept, strict=True)):
+            yield from _unread(item, kept_item, f"{way.removesuffix('.')}[{place}].")
 
 
 def on_host(agent: AgentSpec) -> AgentSpec:

@@ -24,8 +24,8 @@ class HeadlessAnswer:
 def read_output(schema: HeadlessSchema, output: str, arrivals: Sequence[float | None] = ()) -> HeadlessAnswer:
     """Read a turn's JSON lines, or its text; `arrivals` says when each line came, in ms of the turn.
 
-    The first event that is the result ends the turn: what comes after it is not looked at. A turn without one, or with
-    an empty one, is answered by its messages.
+    The first event that is the result ends the turn: what comes after it is not looked at. It may be a step as well.
+    A turn without one, or with an empty one, is answered by its messages.
     """
     if schema.output_mode == "text":
         return _text_answer(output.strip(), arrivals)
@@ -33,10 +33,10 @@ def read_output(schema: HeadlessSchema, output: str, arrivals: Sequence[float | 
     reply, session = "", None
     for event, at_ms in _events(output, arrivals):
         session = _session_id(schema, event) or session
+        steps += (replace(step, at_ms=at_ms) for step in _steps(schema, event))
         if matches(select(event, schema.result.match_path), schema.result.match_value):
             reply = as_text(select(event, schema.result.content_path)) or ""
             break
-        steps += (replace(step, at_ms=at_ms) for step in _steps(schema, event))
     if not reply:
         reply = "\n".join(step.content for step in steps if step.type == "message" and step.content)
     return HeadlessAnswer(reply, session, tuple(join_calls(steps)))
@@ -100,7 +100,7 @@ def _native_steps(types: TypeMap, event: dict[str, Any]) -> list[Step]:
     kind = event.get(types.type_field)
     if not isinstance(kind, str):
         return []
-    named = kind if types.type_values is None else types.type_values.get(kind)
+    named = (types.type_values or {}).get(kind, kind)
     if named not in STEP_TYPES:
         return []
     if named == "tool_call":

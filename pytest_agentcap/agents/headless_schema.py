@@ -1,6 +1,6 @@
 """The schema files of agent-eval-harness: how a headless program is called, and what its output means.
 
-Keys, types and defaults are those of its version 0.12.2; unknown keys are ignored there, and here.
+Keys, types and defaults are those of its version 0.12.2; unknown keys are left out there, and here.
 """
 
 from __future__ import annotations

@@ -83,12 +83,12 @@ def calibration_markdown(samples: Sequence[CalibrationSample], now: datetime) ->
 
 def _sample(sample: CalibrationSample, place: int) -> Iterator[str]:
     yield from (f"## Sample {place}: {sample.id}", "", f"**Input:** {joined(sample.input, chr(10))}", "")
-    yield from (f"**Output:** {cut(sample.output, _OUTPUT)}", "")
     if sample.hint:
         yield from (f"**Hint:** {sample.hint}", "")
-    yield from _score("Original Score", sample.original_score)
+    yield from (f"**Output:** {cut(sample.output, _OUTPUT)}", "")
+    yield from _score("Original Score", sample.original_score, "Reasoning")
     if isinstance(sample.rescored_result, GraderResult):
-        yield from ("", *_score("Re-scored", sample.rescored_result))
+        yield from ("", *_score("Re-scored", sample.rescored_result, "Re-score Reasoning"))
     steps = [_step(step) for step in sample.trajectory_snippet]
     ticks = fence("\n".join(steps))
     yield from ("", "**Trajectory Snippet:**", ticks, *steps, ticks)
@@ -96,10 +96,10 @@ def _sample(sample: CalibrationSample, place: int) -> Iterator[str]:
     yield from ("", "**Review:**", f"- [ ] {valid}", f"- [ ] {_GRADER_BUG}", f"- [ ] {_AMBIGUOUS}", "", "---")
 
 
-def _score(title: str, score: GraderResult) -> Iterator[str]:
+def _score(title: str, score: GraderResult, why: str) -> Iterator[str]:
     yield f"**{title}:** {'PASS' if score.passed else 'FAIL'} ({number(score.score)})"
     if score.reasoning:
-        yield f"**Reasoning:** {score.reasoning}"
+        yield f"**{why}:** {score.reasoning}"
 
 
 def _step(step: Step) -> str:

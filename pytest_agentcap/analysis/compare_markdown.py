@@ -27,10 +27,14 @@ def comparison_markdown(report: CaptureComparison | TrialsComparison) -> str:
 
 
 def _head(meta: Meta) -> Iterator[str]:
-    yield from ("# Comparison Report", "", f"Generated: {meta.generated_at}", f"Runs: {', '.join(meta.runs)}")
-    shared = f", {meta.prompts_with_all_runs} with all runs" if meta.prompts_with_all_runs is not UNSET else ""
-    trials = f", {meta.trials_per_prompt} trials each" if meta.trials_per_prompt is not UNSET else ""
-    yield from (f"Prompts: {meta.prompt_count} total{shared}{trials}", "")
+    trials = meta.trials_per_prompt is not UNSET
+    yield from (f"# {'Trials ' if trials else ''}Comparison Report", "", f"Generated: {meta.generated_at}")
+    yield f"Runs: {', '.join(meta.runs)}"
+    if trials:
+        yield f"Prompts: {meta.prompt_count} | Trials per prompt: {meta.trials_per_prompt}"
+    else:
+        yield f"Prompts: {meta.prompt_count} total, {meta.prompts_with_all_runs} with all runs"
+    yield ""
     if isinstance(meta.warnings, list):
         yield from (f"> {line}" for line in meta.warnings)
         yield ""
@@ -47,7 +51,7 @@ def _captures(report: CaptureComparison) -> Iterator[str]:
         ],
     )  # fmt: skip
     yield from ("## Performance", "")
-    yield from _latency(report)
+    yield from _latency(report, total=False)
     yield from ("## Reliability", "")
     yield from _table(
         ["Run", "Tool Errors", "Error Rate", "Completion Rate"],
@@ -57,22 +61,79 @@ def _captures(report: CaptureComparison) -> Iterator[str]:
         ],
     )
     yield from ("## Head-to-Head", "")
-    yield from _pairs(report.head_to_head.pairwise)
+    yield from _pairs(report.head_to_head.pairwise, ("Wins", "Wins"))
 
 
-def _latency(report: CaptureComparison | TrialsComparison) -> Iterator[str]:
+def _latency(report: CaptureComparison | TrialsComparison, total: bool) -> Iterator[str]:
     yield from _table(
-        ["Run", "P50 (ms)", "P90 (ms)", "P99 (ms)", "Mean (ms)", _CI],
+        ["Run", "P50 (ms)", "P90 (ms)", "P99 (ms)", "Mean (ms)", _CI, "Total (ms)"],
         [
             [run, *(fixed(getattr(p.latency, name), 0) for name in ("p50", "p90", "p99", "mean")),
-             _interval(p.confidence_intervals, "latencyMean", 0)]
+             _interval(p.confidence_intervals, "latencyMean", 0), fixed(p.total_duration, 0) if total else None]
             for run, p in report.performance.items()
         ],
     )  # fmt: skip
 
 
 def _trials(report: TrialsComparison) -> Iterator[str]:
-    yield from ("## Estimates", "", "Unbiased, the mean over tasks; trials that were not judged are left out.", "")
+    yield from ("## Capability (passAtK)", "")
+    yield from _table(
+        ["Run", "Avg", _CI, "Median", "P25", "P75"],
+        [
+            [run, fixed(c.avg_pass_at_k, 3), _interval(c.confidence_intervals, "avgPassAtK", 3),
+             fixed(c.median_pass_at_k, 3), fixed(c.p25_pass_at_k, 3), fixed(c.p75_pass_at_k, 3)]
+            for run, c in report.capability.items()
+        ],
+    )  # fmt: skip
+    yield from ("## Reliability (passExpK)", "")
+    yield from _table(
+        ["Run", "Avg", _CI, "Median", "P25", "P75"],
+        [
+            [run, fixed(r.avg_pass_exp_k, 3), _interval(r.confidence_intervals, "avgPassExpK", 3),
+             fixed(r.median_pass_exp_k, 3), fixed(r.p25_pass_exp_k, 3), fixed(r.p75_pass_exp_k, 3)]
+            for run, r in report.reliability.items()
+        ],
+    )  # fmt: skip
+    yield from ("## Flakiness", "")
+    yield from _table(
+        ["Run", "Avg", "Median", "Flaky Prompts", "Most Flaky"],
+        [
+            [run, fixed(f.avg_flakiness, 3), fixed(f.median_flakiness, 3), f.flaky_prompt_count,
+             ", ".join(f"{each.id} ({fixed(each.flakiness, 3)})" for each in f.top_flaky_prompts[:3]) or "-"]
+            for run, f in report.flakiness.items()
+        ],
+    )  # fmt: skip
+    if isinstance(report.quality, dict):
+        yield from ("## Quality (Scores)", "")
+        yield from _table(
+            ["Run", "Avg Score", _CI, "Median", "P25", "P75"],
+            [
+                [run, fixed(q.avg_score, 3), _interval(q.confidence_intervals, "avgScore", 3),
+                 fixed(q.median_score, 3), fixed(q.p25_score, 3), fixed(q.p75_score, 3)]
+                for run, q in report.quality.items()
+            ],
+        )  # fmt: skip
+    yield from ("## Performance (Latency)", "")
+    yield from _latency(report, total=True)
+    yield from ("## Head-to-Head", "")
+    for title, pairs in (
+        ("By Capability", report.head_to_head.capability),
+        ("By Reliability", report.head_to_head.reliability),
+        ("Overall (Weighted)", report.head_to_head.overall),
+    ):
+        yield f"### {title}"
+        yield from _pairs(pairs, ("A Wins", "B Wins"))
+    yield from _estimates(report)
+
+
+def _estimates(report: TrialsComparison) -> Iterator[str]:
+    yield from (
+        "## Estimates",
+        "",
+        "Unbiased, the mean over tasks, while those above are plug-in estimates; trials that were not judged are "
+        "left out.",
+        "",
+    )
     ks = list(next(iter(report.estimates.values())).pass_at)
     yield from _table(
         ["Run", "Pass Rate", _CI, *(f"pass@{k}" for k in ks), *(f"pass^{k}" for k in ks[1:]), "Flakiness", "Judged"],
@@ -83,47 +144,11 @@ def _trials(report: TrialsComparison) -> Iterator[str]:
             for run, e in report.estimates.items()
         ],
     )  # fmt: skip
-    yield from ("## Capability (passAtK, plug-in)", "")
-    yield from _table(
-        ["Run", "Avg", _CI, "Median", "P25", "P75"],
-        [
-            [run, fixed(c.avg_pass_at_k, 3), _interval(c.confidence_intervals, "avgPassAtK", 3),
-             fixed(c.median_pass_at_k, 3), fixed(c.p25_pass_at_k, 3), fixed(c.p75_pass_at_k, 3)]
-            for run, c in report.capability.items()
-        ],
-    )  # fmt: skip
-    yield from ("## Reliability (passExpK, plug-in)", "")
-    yield from _table(
-        ["Run", "Avg", _CI, "Median", "P25", "P75"],
-        [
-            [run, fixed(r.avg_pass_exp_k, 3), _interval(r.confidence_intervals, "avgPassExpK", 3),
-             fixed(r.median_pass_exp_k, 3), fixed(r.p25_pass_exp_k, 3), fixed(r.p75_pass_exp_k, 3)]
-            for run, r in report.reliability.items()
-        ],
-    )  # fmt: skip
-    yield from ("## Flakiness (passAtK - passExpK)", "")
-    yield from _table(
-        ["Run", "Avg", "Median", "Flaky Prompts", "Most Flaky"],
-        [
-            [run, fixed(f.avg_flakiness, 3), fixed(f.median_flakiness, 3), f.flaky_prompt_count,
-             ", ".join(f"{each.id} ({fixed(each.flakiness, 3)})" for each in f.top_flaky_prompts[:3]) or "-"]
-            for run, f in report.flakiness.items()
-        ],
-    )  # fmt: skip
-    yield from ("## Performance", "")
-    yield from _latency(report)
-    for title, pairs in (
-        ("Capability", report.head_to_head.capability),
-        ("Reliability", report.head_to_head.reliability),
-        ("Overall", report.head_to_head.overall),
-    ):
-        yield from (f"## Head-to-Head: {title}", "")
-        yield from _pairs(pairs)
 
 
-def _pairs(pairs: Sequence[Pair]) -> Iterator[str]:
+def _pairs(pairs: Sequence[Pair], wins: tuple[str, str]) -> Iterator[str]:
     rows = [[f"{pair.run_a} vs {pair.run_b}", pair.a_wins, pair.b_wins, pair.ties] for pair in pairs]
-    yield from _table(["Matchup", "Wins", "Wins", "Ties"], rows)
+    yield from _table(["Matchup", *wins, "Ties"], rows)
 
 
 def _paired(tests: Any) -> Iterator[str]:

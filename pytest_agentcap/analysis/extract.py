@@ -5,27 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from pytest_agentcap.agents import steps as told
-from pytest_agentcap.agents.documents import convert
 from pytest_agentcap.agents.headless_output import read_output
 from pytest_agentcap.agents.headless_schema import HeadlessSchema
 from pytest_agentcap.agents.jsonpath import as_text, matches, select
 from pytest_agentcap.formats.eval_rows import ExtractedResult, Message, RawOutput, Step
 from pytest_agentcap.formats.told_steps import step_row
 from pytest_agentcap.formats.trajectory import has_failed
-
-
-def read_schema(path: Path) -> HeadlessSchema:
-    """Read a headless adapter schema; raises ValueError naming the file and the key."""
-    try:
-        return convert(msgspec.json.decode(path.read_bytes()), HeadlessSchema)
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
-        raise ValueError(f"{path}: not a headless adapter schema: {error}") from error
 
 
 def extract_row(schema: HeadlessSchema, raw: RawOutput) -> ExtractedResult:
@@ -66,9 +54,8 @@ def _read(schema: HeadlessSchema, lines: Sequence[str], arrivals: Sequence[float
             continue
         if matches(select(event, schema.result.match_path), schema.result.match_value):
             reply = as_text(select(event, schema.result.content_path)) or reply
-        else:
-            # Line by line, so that nothing of one turn ends another.
-            steps += [step_row(_known(step)) for step in read_output(schema, line, [at]).steps]
+        # Line by line, so that nothing of one turn ends another.
+        steps += [step_row(_known(step)) for step in read_output(schema, line, [at]).steps]
     return steps, reply
 
 

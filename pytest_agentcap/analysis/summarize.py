@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from msgspec import UNSET
 
@@ -67,7 +66,7 @@ def _step(step: Step, place: int, mark: str) -> Iterator[str]:
             entries = ", ".join(_entry(entry) for entry in step.entries)
             yield f"{place}. [PLAN] {cut(entries, _PLAN)} {mark}"
         case ToolCall():
-            took = f" ({fixed(step.duration, 0)}ms)" if isinstance(step.duration, int | float) else ""
+            took = f" ({fixed(step.duration, 0)}ms)" if isinstance(step.duration, int | float) and step.duration else ""
             yield f"{place}. [TOOL:{step.name}] -> {step.status}{took} {mark}"
             yield from _file(step)
 
@@ -87,11 +86,11 @@ def _file(step: ToolCall) -> Iterator[str]:
     path = path if isinstance(path, str) else None
     content = content if isinstance(content, str) else None
     if path is not None:
-        yield f"   File: {path}" + (f" ({len(content)} chars)" if content is not None else "")
-    if content is None:
+        yield f"   File: {path}" + (f" ({len(content)} chars)" if content else "")
+    if not content:
         return
     ticks = fence(content)
-    yield f"   {ticks}{(PurePosixPath(path or '').suffix or '.typescript')[1:]}"
+    yield f"   {ticks}{path.rpartition('.')[2] if path else 'typescript'}"
     yield from (f"   {line}" for line in _excerpt(content))
     yield f"   {ticks}"
 

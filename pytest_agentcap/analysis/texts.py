@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 
@@ -13,8 +14,8 @@ def number(value: float | None) -> str:
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """Write a number with so many decimals; a dash for none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    """Write a number with so many decimals, halves away from zero as JavaScript does; a dash for none."""
+    return "-" if value is None else str(Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 
 def cut(text: str, length: int) -> str:

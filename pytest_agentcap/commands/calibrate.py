@@ -50,7 +50,7 @@ def _sample(rows: Sequence[CaptureResult], args: argparse.Namespace) -> int:
 
     names = dict(zip(map(id, rows), name_samples(rows), strict=True))
     drawn = sample_rows(rows, args.sample, args.passes, args.seed)
-    if not drawn:
+    if not drawn and (args.sample or args.passes):
         note("No graded results to sample" if args.passes else "No failures found in results")
         return 0
     samples, status = _cut([(row, names[id(row)], score) for row, score in drawn], args.grader)

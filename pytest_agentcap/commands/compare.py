@@ -75,7 +75,7 @@ def _label(value: str) -> tuple[str, str]:
 def _is_markdown(args: argparse.Namespace) -> bool:
     if args.format:
         return bool(args.format == "markdown")
-    return args.output is not None and args.output.suffix in _MARKDOWN
+    return args.output is not None and args.output.suffix.lower() in _MARKDOWN
 
 
 def _bootstrap(args: argparse.Namespace) -> Bootstrap | None:

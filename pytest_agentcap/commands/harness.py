@@ -20,6 +20,7 @@ from pytest_agentcap.commands.evals import add_output, note
 from pytest_agentcap.commands.output import complain
 
 if TYPE_CHECKING:
+    from pytest_agentcap.agents.headless_schema import HeadlessSchema
     from pytest_agentcap.formats.eval_rows import PromptCase
     from pytest_agentcap.runs.layout import RunDirectory
 
@@ -142,18 +143,28 @@ def read_corpus(args: argparse.Namespace) -> list[PromptCase]:
     return read_prompts(args.prompts or "-", complain)
 
 
-def schema_file(given: str) -> str:
-    """Return the absolute path of a schema that can be read; raises ValueError naming what is wrong."""
+def read_schema(given: str) -> HeadlessSchema:
+    """Read a schema, and complain of keys that nobody reads; raises ValueError naming what is wrong."""
     path = Path(given)
     if not path.is_file():
         raise ValueError(f"--schema {given}: there is no such file")
-    from pytest_agentcap.agents.headless import read_headless
+    from pytest_agentcap.agents.headless import read_headless, unread_keys
     from pytest_agentcap.agents.spec import AgentError
 
     try:
-        read_headless(path)
+        schema = read_headless(path).headless
     except AgentError as error:
         raise ValueError(f"--schema {error}") from error
+    assert schema is not None
+    if unread := unread_keys(path):
+        complain(unread)
+    return schema
+
+
+def schema_file(given: str) -> str:
+    """Return the absolute path of a schema that can be read; raises ValueError naming what is wrong."""
+    read_schema(given)
+    path = Path(given)
     if path.suffix != ".json":
         raise ValueError(f"--schema {given}: name the file .json")
     return str(path.absolute())

@@ -45,6 +45,9 @@ def _run(args: argparse.Namespace) -> int:
     if not args.grader and not args.run:
         raise ValueError("validate-refs: name a grader with -g, or pass --run to use those of the corpus")
     prompts = with_reference(read_prompts(args.prompts, complain))
+    if not prompts:
+        note("No prompts with reference solutions found")
+        return 0
     note(f"Validating {len(prompts)} reference solutions...")
     return _judge(_acted_out(prompts, args) if args.run else _as_answers(prompts, args.grader), args)
 

@@ -31,8 +31,8 @@ class PromptCase(Struct, frozen=True, rename="camel", forbid_unknown_fields=True
     expected: OptionalText = UNSET
 
 
-class GraderResult(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """Hold a grader's verdict."""
+class GraderResult(Struct, frozen=True, rename="camel"):
+    """Hold a grader's verdict. A grader may have added keys of its own, which are let be."""
 
     passed: bool = field(name="pass")
     score: Fraction

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_agentcap.grading.base import Grader, GraderError
 from pytest_agentcap.grading.builtin import Toolbox, builtin_grader, named_grader
-from pytest_agentcap.grading.program import DEFAULT_TIMEOUT_S, ProgramGrader, python_grader
+from pytest_agentcap.grading.program import DEFAULT_TIMEOUT_S, ProgramGrader, named_variables, python_grader
 from pytest_agentcap.grading.script import ENDINGS, script_grader
 
 _WANTED = "a Python file that defines grade(), a .ts or .js module that exports it, or an executable"
@@ -51,8 +51,9 @@ def load_program(
 
     A `.py` file that defines `grade` is called in a fresh interpreter, the first of `exports` that a JavaScript or
     TypeScript module has by bun or node, any other executable file is a program. Raises GraderError when the file is
-    none of these.
+    none of these, and when a variable that it is to have is not set.
     """
+    named_variables(os.environ)
     path = (base / value).absolute()
     try:
         mode = path.stat().st_mode

@@ -17,6 +17,7 @@ from pytest_agentcap.grading.answer import AnswerError, parse_answer
 from pytest_agentcap.grading.base import GraderError, GraderInput, GraderResult
 from pytest_agentcap.grading.process import Finished, run_program
 
+NAMES = "AGENTCAP_GRADER_ENV"
 DEFAULT_TIMEOUT_S = 120.0
 
 _STDERR_CHARS = 300
@@ -27,7 +28,8 @@ class ProgramGrader:
     """Grade by a program that reads one JSON document on stdin and writes one on stdout.
 
     It is given `input`, `output`, and `hint`, `trajectory`, `metadata` and `cwd` where there are any. It starts in an
-    empty folder outside the workspace, with an empty home and no variable of the session but PATH and the locale.
+    empty folder outside the workspace, with an empty home and no variable of the session but PATH, the locale and those
+    that AGENTCAP_GRADER_ENV names.
     """
 
     name: str
@@ -86,7 +88,7 @@ class ProgramGrader:
         cwd, home, temporary = scratch / "cwd", scratch / "home", scratch / "tmp"
         for folder in (cwd, home, temporary):
             folder.mkdir()
-        env = clean_environment(os.environ, home=home, temporary=temporary)
+        env = clean_environment(os.environ, home=home, temporary=temporary) | named_variables(os.environ)
         try:
             return run_program(self.argv, stdin=stdin, cwd=cwd, env=env, timeout_s=self.timeout_s)
         except OSError as error:
@@ -109,6 +111,18 @@ def clean_environment(environ: Mapping[str, str], *, home: Path, temporary: Path
     """Return what a grader may see of an environment: PATH and the locale, beside a home and a TMPDIR of its own."""
     kept = {key: value for key, value in environ.items() if key in {"PATH", "LANG"} or key.startswith("LC_")}
     return {"PATH": os.defpath, **kept, "HOME": str(home), "TMPDIR": str(temporary)}
+
+
+def named_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that AGENTCAP_GRADER_ENV names, by commas or blanks: the keys of graders that ask a model.
+
+    Raises GraderError for one that is not set, without which a grader would judge in another way than is meant.
+    """
+    names = environ.get(NAMES, "").replace(",", " ").split()
+    missing = [name for name in names if name not in environ]
+    if missing:
+        raise GraderError(f"{NAMES}: not set: {', '.join(missing)}")
+    return {name: environ[name] for name in names}
 
 
 def last_line(output: bytes) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pytest_agentcap.agents.headless import read_headless
+from pytest_agentcap.agents.headless import read_headless, unread_keys
 from pytest_agentcap.agents.headless_driver import with_history
 from pytest_agentcap.agents.headless_output import read_output
 from pytest_agentcap.agents.headless_schema import HeadlessSchema, HistoryTemplate
@@ -167,10 +167,17 @@ def test_an_error_names_file_and_key(tmp_path, changes, said):
     assert said in str(error.value)
 
 
-def test_unknown_keys_are_ignored_as_in_the_original(tmp_path):
+def test_keys_that_nobody_reads_are_told_and_do_no_harm(tmp_path):
     path = tmp_path / "own.json"
-    path.write_text(json.dumps({**SCHEMA, "comment": "ours"}))
+    assistant = {"path": "$.type", "value": "message", "role": "assistant"}
+    events = [EVENTS[0], {**EVENTS[0], "match": assistant, "extract": {"content": "$.text", "toolName": "$.name"}}]
+    path.write_text(json.dumps({**SCHEMA, "$schema": "s.json", "outputEvents": events, "comment": "ours"}))
     assert read_headless(path).name == "Own Agent"
+    assert unread_keys(path) == (
+        f"{path}: keys that nobody reads: outputEvents[1].match.role, outputEvents[1].extract.toolName, comment"
+    )
+    path.write_text(json.dumps(SCHEMA))
+    assert unread_keys(path) is None
 
 
 def schema_of(**changes) -> HeadlessSchema:
@@ -230,9 +237,17 @@ def test_events_of_an_agent_that_are_steps_already_are_passed_through():
     assert [(step.type, step.content or step.name) for step in read_output(schema, events).steps] == [
         ("message", "hm"),
         ("tool_call", "N"),
+        ("plan", None),
     ]
     native = schema_of(outputMode="passthrough", passthroughTypeMap={})
     assert [step.type for step in read_output(native, lines_of({"type": "plan"}, {"type": "say"})).steps] == ["plan"]
+
+
+def test_an_event_that_is_the_result_may_be_a_step_too():
+    any_type = {"matchPath": "$.type", "matchValue": "*", "contentPath": "$.nothing"}
+    said = {"type": "assistant", "message": {"content": [{"text": "hi"}]}}
+    told = read_output(schema_of(result=any_type), lines_of(said, {"type": "tool_use", "name": "Read"}))
+    assert ([step.content for step in told.steps], told.reply) == (["hi"], "hi")
 
 
 def test_an_output_that_is_text_is_the_reply():

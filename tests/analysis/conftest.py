@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 
-def capture(identity: str, score: float | None = None, total: int = 1000, **more: Any) -> dict[str, Any]:
+def capture(
+    identity: str, score: float | dict[str, Any] | None = None, total: int = 1000, **more: Any
+) -> dict[str, Any]:
     """Shape a CaptureResult; without a score it is ungraded."""
     row = {
         "id": identity, "input": f"q {identity}", "output": "o",
@@ -18,7 +20,9 @@ def capture(identity: str, score: float | None = None, total: int = 1000, **more
         "metadata": {"agent": "fake", "timedOut": False},
         "timing": {"start": 0, "end": total, "sessionCreation": 0, "total": total}, "toolErrors": False,
     }  # fmt: skip
-    return row | ({} if score is None else {"score": {"pass": score >= 0.5, "score": score}}) | more
+    if isinstance(score, float | int):
+        score = {"pass": score >= 0.5, "score": score}
+    return row | ({} if score is None else {"score": score}) | more
 
 
 def trials(identity: str, *outcomes: bool | None, **more: Any) -> dict[str, Any]:

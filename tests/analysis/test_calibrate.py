@@ -52,6 +52,15 @@ def test_samples_are_graded_again(results):
     assert "**Re-scored:** PASS (0.75)" in Path("c.md").read_text()
 
 
+def test_the_hint_stands_before_the_output_and_both_reasons_are_told(write_rows, capture_of):
+    row = capture_of("a", hint="h", score={"pass": False, "score": 0, "reasoning": "first"})
+    Path("g.py").write_text("def grade(output):\n    return {'pass': False, 'reasoning': 'second'}\n")
+    assert main(["calibrate", write_rows("r.jsonl", row), "-g", "g.py", "-o", "c.md"]) == 0
+    told = Path("c.md").read_text()
+    assert "**Hint:** h\n\n**Output:** o\n" in told
+    assert "**Reasoning:** first\n\n**Re-scored:** FAIL (0)\n**Re-score Reasoning:** second\n" in told
+
+
 def test_ticked_boxes_come_back_as_agreement(results, capsys):
     assert main(["calibrate", results, "-s", "2", "--passes", "2", "-o", "c.md"]) == 0
     boxes = iter(["- [x] Valid failure", "- [x] Ambiguous", "- [X] Valid pass", "- [x] Grader bug"])

@@ -131,7 +131,11 @@ def test_trials_have_a_markdown_report(write_rows, trials_of, capsys):
     assert main(["compare", a, b, "-f", "markdown"]) == 0
     told = capsys.readouterr().out
     assert "| a | 1.000 | 1.000 | 1.000 | 1.000 | 0.000 | 2 |" in told
-    assert "## Head-to-Head: Overall" in told
+    assert told.startswith("# Trials Comparison Report\n")
+    assert "Prompts: 1 | Trials per prompt: 2\n" in told
+    assert "## Quality (Scores)" in told
+    assert "| a | 100 | 100 | 100 | 100 | 200 |" in told
+    assert "### Overall (Weighted)\n| Matchup | A Wins | B Wins | Ties |" in told
 
 
 def test_an_executable_may_rank(write_rows, capture_of, capsys):

@@ -87,6 +87,15 @@ def test_text_is_extracted_as_it_was_printed(write_rows):
     )  # fmt: skip
 
 
+def test_a_schema_is_checked_as_when_it_runs(rows, capsys):
+    Path("schema.json").write_text(json.dumps({**SCHEMA, "prompt": {"flag": "-p", "stdin": True}}))
+    assert main(["extract", rows, "-s", "schema.json", "-o", "e.jsonl"]) == 2
+    assert capsys.readouterr().err == "agentcap: --schema schema.json: prompt: flag and stdin exclude each other\n"
+    Path("schema.json").write_text(json.dumps({**SCHEMA, "outputEvent": []}))
+    assert main(["extract", rows, "-s", "schema.json", "-o", "e.jsonl"]) == 0
+    assert capsys.readouterr().err == "agentcap: schema.json: keys that nobody reads: outputEvent\n"
+
+
 def test_a_grader_that_crashes_loses_nothing(rows, capsys):
     assert main(["extract", rows, "-s", "schema.json", "-o", "extracted.jsonl"]) == 0
     assert main(["grade", "extracted.jsonl", "-g", "grader.py", "-o", "graded.jsonl"]) == 1
@@ -222,6 +231,24 @@ def test_markdown_fences_hold_what_is_in_them(write_rows, capture_of, capsys):
     assert "**Verdict**: infra" in told
 
 
+def test_what_a_grader_added_to_its_score_is_let_be(write_rows, capture_of, capsys):
+    score = {"pass": True, "score": 0.85, "metadata": {"llmScore": 25}}
+    name = write_rows("r.jsonl", capture_of("a", score=score))
+    for command in ("summarize", "calibrate", "format"):
+        assert main([command, name]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["score"] == score
+    assert main(["compare", name, write_rows("b.jsonl", capture_of("a", 0.5))]) == 0
+    assert json.loads(capsys.readouterr().out)["quality"]["r"]["avgScore"] == 0.85
+
+
+def test_halves_are_rounded_away_from_zero(write_rows, capture_of, capsys):
+    rows = [capture_of(str(n), score={"pass": n == 0, "score": 0.0625}) for n in range(16)]
+    assert main(["format", write_rows("r.jsonl", *rows), "-f", "markdown"]) == 0
+    told = capsys.readouterr().out
+    assert "1/16 (6.3%)" in told
+    assert "**Average score**: 0.063" in told
+
+
 def test_each_trial_is_a_line(write_rows, trials_of, capsys):
     assert main(["format", write_rows("t.jsonl", trials_of("a", True, None)), "-f", "csv"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
@@ -262,6 +289,13 @@ def test_a_reference_that_fails_its_grader_fails_the_corpus(write_rows, capsys):
     assert [each["passes"] for each in (ok, bad, crash)] == [True, False, False]
     assert (crash["input"], "pass" in crash, "cannot tell" in crash["reason"]) == ("q", False, True)
     assert "Results: 1 passed, 2 failed" in capsys.readouterr().err
+
+
+def test_without_a_reference_nothing_is_written(write_rows, capsys):
+    name = write_rows("p.jsonl", {"id": "a", "input": "q"})
+    assert main(["validate-refs", name, "-g", "contains:x", "-o", "v.jsonl"]) == 0
+    assert capsys.readouterr().err == "No prompts with reference solutions found\n"
+    assert not Path("v.jsonl").exists()
 
 
 def test_references_are_acted_out(write_rows, capsys):

@@ -279,6 +279,31 @@ def test_a_grader_sees_nothing_of_our_environment(
     assert seen["HOME"] != os.environ.get("HOME")
 
 
+def test_a_grader_gets_the_variables_that_are_named_for_it(
+    tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "k1")
+    monkeypatch.setenv("OTHER_KEY", "k2")
+    monkeypatch.setenv("AGENTCAP_GRADER_ENV", "JUDGE_KEY, LANG")
+    monkeypatch.setenv("LANG", "C")
+    source = "import os\n" + GRADE + "    return {'pass': True, 'outcome': dict(os.environ)}"
+
+    seen = python(tmp_path, source).grade(given(workspace)).outcome
+
+    assert seen is not None
+    assert seen["JUDGE_KEY"] == "k1"
+    assert seen.keys().isdisjoint({"OTHER_KEY", "AGENTCAP_GRADER_ENV"})
+
+
+def test_a_variable_that_a_grader_lacks_is_an_error_before_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTCAP_GRADER_ENV", "NO_SUCH_KEY")
+    (tmp_path / "g.py").write_text(GRADE + "    return {'pass': True}")
+    with pytest.raises(GraderError, match="AGENTCAP_GRADER_ENV: not set: NO_SUCH_KEY"):
+        load_grader("g.py", base=tmp_path)
+
+
 def test_a_grader_starts_in_an_empty_folder_that_is_gone_afterwards(tmp_path: Path, workspace: Path) -> None:
     source = "import os, tempfile\nfrom pathlib import Path\n" + GRADE
     source += "    empty = not os.listdir() and not os.listdir(Path.home()) and not os.listdir(tempfile.gettempdir())\n"
