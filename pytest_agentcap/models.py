@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pytest_agentcap.option_values import model_id, upstream_url
-from pytest_agentcap.targets import ModelTarget
+from pytest_agentcap.targets import SERVER_VARIABLES, ModelTarget
 
 # What stands for a key in a list of models: the name of a variable, or the key itself.
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
@@ -33,8 +34,8 @@ class _Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _GymEntry(msgspec.Struct, frozen=True):
     model_id: str
-    base_url: str
-    api_key: str = ""
+    base_url: str | None = None
+    api_key: str | None = None
 
 
 class _GymModels(msgspec.Struct, frozen=True):
@@ -79,10 +80,19 @@ def _of_toml(data: bytes) -> list[ModelTarget]:
 def _of_gym(data: bytes) -> list[ModelTarget]:
     document: Any = msgspec.json.decode(data)
     entries = msgspec.convert({"models": document} if isinstance(document, list) else document, _GymModels).models
-    return [ModelTarget(each.model_id, each.base_url.rstrip("/"), **_gym_key(each.api_key)) for each in entries]
+    return [ModelTarget(each.model_id, _gym_server(each), **_gym_key(each.api_key)) for each in entries]
 
 
-def _gym_key(text: str) -> dict[str, str]:
+def _gym_server(entry: _GymEntry) -> str:
+    """Return the server of an entry, which is the environment's when the entry names none."""
+    found = entry.base_url or next((given for name in SERVER_VARIABLES if (given := os.environ.get(name))), None)
+    if found is None:
+        variables = " or ".join(SERVER_VARIABLES)
+        raise msgspec.ValidationError(f"{entry.model_id} has no `base_url`: give it one, or set {variables}")
+    return found.strip().rstrip("/")
+
+
+def _gym_key(text: str | None) -> dict[str, str]:
     if not text:
         return {}
     return {"api_key_env": text} if _VARIABLE.fullmatch(text) else {"api_key": text}

@@ -14,6 +14,9 @@ import pytest
 from pytest_agentcap.option_values import ROUTER, SCRIPTED, upstream_url
 from pytest_agentcap.replay.settings import recorded_model, replayed_source
 
+# Where a model's server is looked for that nothing else names.
+SERVER_VARIABLES = ("AGENTCAP_UPSTREAM", "OPENAI_BASE_URL")
+
 
 @dataclass(frozen=True, slots=True)
 class ModelTarget:
@@ -71,7 +74,7 @@ def _choose_upstream(given: str | None, has_model: bool) -> str:
         if given not in (None, SCRIPTED):
             raise pytest.UsageError(f"--upstream {given} needs a model: pass --model ID")
         return SCRIPTED
-    for name in ("AGENTCAP_UPSTREAM", "OPENAI_BASE_URL"):
+    for name in SERVER_VARIABLES:
         if given is None and os.environ.get(name):
             try:
                 return upstream_url(os.environ[name])

@@ -136,6 +136,18 @@ def test_agentgyms_list_of_models_is_read(tmp_path):
     assert read_models(path) == expected
 
 
+def test_a_model_of_agentgym_without_a_server_has_the_environments(tmp_path, monkeypatch):
+    path = tmp_path / "models.json"
+    models = [{"model_id": "a"}, {"model_id": "b", "base_url": None, "api_key": None, "temperature": 1.0}]
+    path.write_text(json.dumps({"models": models, "dry_run": False}))
+    monkeypatch.delenv("AGENTCAP_UPSTREAM", raising=False)
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://one.example/v1/")
+    assert read_models(path) == tuple(ModelTarget(name, "https://one.example/v1") for name in "ab")
+    monkeypatch.delenv("OPENAI_BASE_URL")
+    with pytest.raises(ModelsError, match=r"models\.json: a has no `base_url`: give it one, or set AGENTCAP_UPSTREAM or"):
+        read_models(path)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

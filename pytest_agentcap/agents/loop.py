@@ -72,12 +72,16 @@ class BrokenAnswer(Exception):
 
 @dataclass(frozen=True)
 class Model:
-    """Name a model and where it is served; `sampling` is added to each request."""
+    """Name a model and where it is served; `sampling` is added to each request.
+
+    `recalls` sends the model's reasoning back to it: some servers insist on that, others refuse it.
+    """
 
     base_url: str
     name: str
     key: str | None
     sampling: dict[str, float]
+    recalls: bool
 
     def complete(self, messages: list[Message]) -> Message:
         """Return the assistant's next message.
@@ -121,7 +125,10 @@ class Model:
                     raise LoopError(f"model call refused: {reason}")
                 wait = response.getheader("retry-after", "").strip()
                 raise BrokenAnswer(reason, float(wait) if wait.isdecimal() else None)
-            return read_stream(response)
+            message = read_stream(response)
+        if not self.recalls:
+            message.pop("reasoning_content", None)
+        return message
 
 
 @dataclass
@@ -129,6 +136,7 @@ class StreamedMessage:
     """Collect the deltas of one assistant message."""
 
     content: str = ""
+    reasoning: str = ""
     tool_calls: dict[int, dict[str, Any]] = field(default_factory=dict)
     finish_reason: str | None = None
 
@@ -136,6 +144,7 @@ class StreamedMessage:
         for choice in chunk.get("choices") or ():
             delta = choice.get("delta") or {}
             self.content += delta.get("content") or ""
+            self.reasoning += delta.get("reasoning_content") or ""
             for part in delta.get("tool_calls") or ():
                 index, function = part.get("index", 0), part.get("function") or {}
                 empty = {"id": f"call_{index}", "type": "function", "function": {"name": "", "arguments": ""}}
@@ -147,6 +156,8 @@ class StreamedMessage:
 
     def message(self) -> Message:
         message: Message = {"role": "assistant", "content": self.content}
+        if self.reasoning:
+            message["reasoning_content"] = self.reasoning
         if self.tool_calls:
             message["tool_calls"] = [call for _, call in sorted(self.tool_calls.items())]
         return message
@@ -347,13 +358,17 @@ def main() -> int:
     parser.add_argument("--max-steps", type=int, default=50, help="model calls in one turn, default 50")
     parser.add_argument("--temperature", type=float, help="how answers are sampled, else as the server likes")
     parser.add_argument("--max-tokens", type=int, help="the longest answer, else as the server likes")
+    parser.add_argument(
+        "--include-reasoning-content", action="store_true", help="send the model's reasoning back, as some servers need"
+    )
     parser.add_argument("--image", type=Path, action="append", default=[], help="send this image with the prompt")
     options = parser.parse_args()
     # Commands have sessions of their own: turned into an exit, a TERM reaches them through run_bash.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     asked = {"temperature": options.temperature, "max_tokens": options.max_tokens}
     sampling = {name: value for name, value in asked.items() if value is not None}
-    model = Model(options.base_url, options.model, os.environ.get("OPENAI_API_KEY"), sampling)
+    key, recalls = os.environ.get("OPENAI_API_KEY"), options.include_reasoning_content
+    model = Model(options.base_url, options.model, key, sampling, recalls)
     try:
         content = with_images(read_prompt(), options.image)
         answer = run_turn(model, Session(options.session, options.resume), content, options.max_steps)

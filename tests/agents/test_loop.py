@@ -203,6 +203,18 @@ def test_sampling_is_asked_for_where_the_command_line_says_so(place: Place) -> N
     assert asked == [{"temperature": 0.0, "max_tokens": 64}, {"temperature": None, "max_tokens": None}]
 
 
+@pytest.mark.parametrize(("options", "recalled"), [([], None), (["--include-reasoning-content"], "hm, yes")])
+def test_reasoning_is_sent_back_where_the_command_line_says_so(
+    place: Place, options: list[str], recalled: str | None
+) -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "bash", "arguments": '{"command": "true"}'}}
+    thinks = stream({"reasoning_content": "hm, "}, {"reasoning_content": "yes", "tool_calls": [call]})
+    with canned(thinks, stream({"content": "ok"})) as server:
+        place.run(server.url, "Hi", options).check_returncode()
+
+    assert server.requests[1]["messages"][2].get("reasoning_content") == recalled
+
+
 def test_requests_are_streamed_with_usage_and_carry_the_key(place: Place) -> None:
     with canned(stream({"content": "o"}, {"content": "k"})) as server:
         ended = place.run(server.url, "Hi")

@@ -32,6 +32,7 @@ OTHERS_OPTIONS = {
     "--data-binary",
     "--dist",
     "--from",
+    "--include-reasoning-content",
     "--jinja",
     "--junitxml",
     "--lf",
