@@ -76,7 +76,8 @@ def _request(call: Call, before: Call | None) -> Event:
 def _repeated(before: Sequence[Message], after: Sequence[Message]) -> int:
     """Count the messages that begin both, letter for letter."""
     pairs = zip(before, after, strict=False)
-    return next((at for at, (old, new) in enumerate(pairs) if old != new), min(len(before), len(after)))
+    differs = (at for at, (old, new) in enumerate(pairs) if old is not new and old != new)
+    return next(differs, min(len(before), len(after)))
 
 
 def _response(call: Call) -> Event:
