@@ -34,9 +34,9 @@ def provide(plan: SessionPlan, box: SandboxSession, lease: str, scratch: Path) -
         _make_folders(plan.task.repo, box)
     if plan.options.skills and plan.agent.skills:
         discovery = variables_of(plan.model, box, lease).render(plan.agent.skills)
-        own = source is not None and (source / "AGENTS.md").exists()
+        own = [path.name for path in source.iterdir()] if source else []
         copied = plan.agent.skills_copied
-        added |= provide_skills(box, plan.options.skills, discovery, copied=copied, own_instructions=own)
+        added |= provide_skills(box, plan.options.skills, discovery, copied=copied, own=own)
     _put_images(plan, box)
     agent = for_images(plan.agent) if plan.task.images else plan.agent
     for path, data in agent_files(agent, plan.model, box, lease):

@@ -78,7 +78,8 @@ class RunDirectory:
 def workspace_folder(argument: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder that holds all runs: the argument, else $AGENTCAP_WORKSPACE, else here; in `.agentcap/`."""
     base = Path(argument or os.environ.get("AGENTCAP_WORKSPACE") or Path.cwd())
-    return base if base.name == FOLDER else base / FOLDER
+    # `.` has no name of its own.
+    return base if base.absolute().name == FOLDER else base / FOLDER
 
 
 def create_run(

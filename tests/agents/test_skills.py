@@ -30,15 +30,22 @@ def box(tmp_path: Path, bundle: Path) -> Iterator[HostSession]:
 @pytest.mark.parametrize("copied", [False, True])
 def test_a_skill_is_a_link_or_a_copy_where_the_agent_looks(box: HostSession, bundle: Path, copied: bool) -> None:
     discovery = f"{box.home}/.agent/skills"
-    added = provide_skills(box, bundle, discovery, copied=copied, own_instructions=False)
+    added = provide_skills(box, bundle, discovery, copied=copied, own=[])
     skill = Path(discovery, "greet")
     assert skill.is_symlink() is not copied
     assert sorted(path.name for path in skill.iterdir()) == ["SKILL.md", "scripts"]
     assert (skill / "scripts/hello.sh").read_text() == "bundle/skills/greet/scripts/hello.sh\n"
     assert Path(box.workspace, "AGENTS.md").read_text() == "bundle/agents/AGENTS.md\n"
-    assert added == {"AGENTS.md": f"{bundle}/agents/AGENTS.md".encode()}
+    assert Path(box.workspace, "skills/greet/SKILL.md").is_file(), "the catalogue names it by this path"
+    assert added == {"AGENTS.md": f"{bundle}/agents/AGENTS.md".encode(), "skills": f"{bundle}/skills".encode()}
 
 
 def test_a_workspace_with_instructions_of_its_own_keeps_them(box: HostSession, bundle: Path) -> None:
-    assert provide_skills(box, bundle, f"{box.home}/skills", copied=False, own_instructions=True) == {}
+    assert provide_skills(box, bundle, f"{box.home}/skills", copied=False, own=["AGENTS.md"]) == {}
     assert not Path(box.workspace, "AGENTS.md").exists()
+
+
+def test_a_workspace_with_skills_of_its_own_keeps_them(box: HostSession, bundle: Path) -> None:
+    added = provide_skills(box, bundle, f"{box.home}/skills", copied=False, own=["skills"])
+    assert list(added) == ["AGENTS.md"]
+    assert not Path(box.workspace, "skills").exists()

@@ -30,6 +30,9 @@ def test_the_workspace_is_the_argument_else_the_environment_else_here(tmp_path, 
     assert workspace_folder() == Path("/elsewhere/.agentcap")
     assert workspace_folder(tmp_path / "mine") == tmp_path / "mine" / ".agentcap"
     assert workspace_folder(tmp_path / ".agentcap") == tmp_path / ".agentcap"
+    (tmp_path / ".agentcap").mkdir()
+    monkeypatch.chdir(tmp_path / ".agentcap")
+    assert workspace_folder(".").resolve() == tmp_path / ".agentcap"
 
 
 def test_a_run_is_named_after_agent_provider_and_time(tmp_path):
