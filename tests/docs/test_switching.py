@@ -99,5 +99,5 @@ def test_options_outside_of_command_lines_exist():
     prose = [line for line in TEXT.splitlines() if not line.startswith("| ")]
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", "\n".join([*ours, *prose])))
     # Those of tools/ and of the loop agent.
-    tools = {"--check", "--temperature", "--include-reasoning-content"}
+    tools = {"--check", "--context", "--temperature", "--include-reasoning-content"}
     assert named - PYTEST - commands - tools == set()
