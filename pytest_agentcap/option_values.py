@@ -33,35 +33,17 @@ def whole(text: str) -> int:
 
 def seconds(text: str) -> float:
     """Read a number of seconds above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return number
+    return _number(text, "seconds above 0", lambda number: number > 0)
 
 
 def dollars(text: str) -> float:
     """Read a number of US dollars above 0."""
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = math.nan
-    if not 0 < amount < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of dollars above 0")
-    return amount
+    return _number(text, "dollars above 0", lambda number: number > 0)
 
 
 def processors(text: str) -> float:
     """Read a number of CPUs from 0.01 on."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0.01 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of CPUs from 0.01 on")
-    return number
+    return _number(text, "CPUs from 0.01 on", lambda number: number >= 0.01)
 
 
 def size(text: str) -> str:
@@ -141,6 +123,16 @@ def shown_url(text: str) -> str:
     """Return a URL, or what was meant to be one, without what may be secret in it: user, password and query."""
     shown = re.sub(r"\A(\w+://)?.*@", r"\1…@", text, flags=re.DOTALL)
     return re.sub(r"\?.+", "?…", shown, flags=re.DOTALL)
+
+
+def _number(text: str, told: str, fits: Callable[[float], bool]) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not fits(number) or math.isinf(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of {told}")
+    return number
 
 
 def shard(text: str) -> str:
