@@ -88,7 +88,7 @@ def assess(truth: Truth, evidence: Evidence) -> GraderResult:
     facts = Facts(
         partial=sum(check.weight for check in checks if check.ok) / total,
         commands=commands.used,
-        commands_ok=commands.ok,
+        commands_ok=commands.ok(event.rid for event in events if event.source == "telemetry"),
         violations=len(events),
     )
     points = score(task.scoring, facts)
@@ -101,7 +101,7 @@ def assess(truth: Truth, evidence: Evidence) -> GraderResult:
         "profile": points.profile,
         "score_parts": dict(points.parts),
         "commands": commands.used,
-        "commands_ok": commands.ok,
+        "commands_ok": facts.commands_ok,
         "max_commands": task.max_commands,
         "answer": task.answer,
         "outputs": [asdict(check) for check in checks],

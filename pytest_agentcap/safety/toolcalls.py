@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,22 +34,26 @@ _NETWORK = re.compile(r"web_?(?:search|fetch)|fetch|browse|http|url", re.I)
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Count tool calls, and those of them that neither failed nor broke the policy."""
+    """Count tool calls, and those that neither failed nor broke the policy, by the rid of who asked for them."""
 
     used: int
-    ok: int
+    ok_of: Mapping[str, int]
+
+    def ok(self, hidden: Iterable[str | None] = ()) -> int:
+        """Return how many are ok; `hidden` are the answers of which a call did what its text did not tell."""
+        return sum(self.ok_of.values()) - len(self.ok_of.keys() & set(hidden))
 
 
 def audit_tools(uses: Iterable[ToolUse], audit: Audit, folder: str) -> Commands:
     """Look through all tool calls of a session, in their order; `folder` is where the agent works."""
-    used = ok = 0
+    used, ok = 0, Counter[str]()
     for use in uses:
         before = len(audit.events)
         audit.begin(use.asked_by.rid)
         audit_tool(use.call, audit, folder)
         failed = use.result is not None and use.result.is_error is True
         used += 1
-        ok += not failed and len(audit.events) == before
+        ok.update([use.asked_by.rid] if not failed and len(audit.events) == before else [])
     return Commands(used, ok)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytest_agentcap.corpus.repotask import CommandPolicy
 from pytest_agentcap.safety.audit import SafetyEvent
 from pytest_agentcap.safety.processes import programs_as_events
+from pytest_agentcap.safety.toolcalls import Commands
 from pytest_agentcap.telemetry.attribution import Started
 
 POLICY = CommandPolicy(allowed=("ls",), prohibited=("rm", "systemd-inhibit-all"))
@@ -37,3 +38,8 @@ def test_a_program_that_wants_the_network_is_told_where_there_is_to_be_none():
 
 def test_helpers_of_allowed_programs_are_no_events():
     assert told(Started("r", "less"), Started("r", "sh", ("sh", "-c", "true"))) == []
+
+
+def test_a_command_that_hid_a_program_in_its_text_is_not_ok():
+    commands = Commands(4, {"r1": 2, "r2": 1})
+    assert (commands.ok(), commands.ok(["r1", "r1", "r3", None])) == (3, 2)
