@@ -100,6 +100,8 @@ class Settings:
             raise pytest.UsageError("--limit and --sample exclude each other: give one")
         if given["into"] and given["resume"]:
             raise pytest.UsageError("--into and --resume exclude each other: --resume leaves out what stands")
+        if given["force"] and not (given["into"] or given["resume"]):
+            raise pytest.UsageError("--force needs --into RUN or --resume RUN")
         return cls(
             agents=tuple(dict.fromkeys(given["agent"] or ())),
             models=tuple(dict.fromkeys(target.id for target in targets)),

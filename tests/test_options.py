@@ -50,6 +50,7 @@ def test_the_defaults_are_the_scripted_model_in_podman(project, pytester):
         (["--model", "two words"], "--model: 'two words' is not a model id"),
         (["--sandbox", "chroot"], "--sandbox: 'chroot' is none of podman, host"),
         (["--limit", "1", "--sample", "1"], "--limit and --sample exclude each other: give one"),
+        (["--force"], "--force needs --into RUN or --resume RUN"),
         (["--workspace", "nowhere"], "--workspace nowhere: there is no such folder"),
         (["--upstream", "http://127.0.0.1:1"], "--upstream http://127.0.0.1:1 needs a model: pass --model ID"),
         *(
