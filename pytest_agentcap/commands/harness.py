@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pytest_agentcap.commands.evals import add_output, note
 from pytest_agentcap.commands.output import complain
+from pytest_agentcap.commands.signals import exit_on
 
 if TYPE_CHECKING:
     from pytest_agentcap.agents.headless_schema import HeadlessSchema
@@ -140,6 +141,8 @@ def read_corpus(args: argparse.Namespace) -> list[PromptCase]:
         raise ValueError(f"{args.rest[0]}: name one file of prompts; options of pytest stand behind --")
     if args.stdin == (args.prompts is not None):
         raise ValueError("name a file of prompts, or pass --stdin")
+    if args.prompts and args.output and args.output.resolve() == Path(args.prompts).resolve():
+        raise ValueError(f"-o {args.output}: that is the file of prompts; name another")
     return read_prompts(args.prompts or "-", complain)
 
 
@@ -266,11 +269,10 @@ def _why_not(lines: Sequence[str]) -> str:
 @contextmanager
 def _ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Interrupt pytest when we are: it ends its agents and keeps what there is."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        yield
+        with exit_on(signal.SIGTERM):
+            yield
     finally:
-        signal.signal(signal.SIGTERM, before)
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             process.wait()

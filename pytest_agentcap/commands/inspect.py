@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from pytest_agentcap.commands.base import Commands
 from pytest_agentcap.commands.output import write
+from pytest_agentcap.commands.signals import exit_on
 from pytest_agentcap.text import reindent
 
 _INTERRUPTED = 130
@@ -32,7 +34,9 @@ def _run(args: argparse.Namespace) -> int:
     if isinstance(found, Capture):
         write(found.rid if args.rid else reindent(found.request.text.decode("utf-8", "replace")))
         return 0
-    printed = browse(found)
+    # A terminal that is closed must leave no pipes of previews behind.
+    with exit_on(signal.SIGHUP, signal.SIGTERM):
+        printed = browse(found)
     if printed is not None:
         write(printed)
     sys.stdout.flush()

@@ -82,6 +82,9 @@ def pick(program: str, screen: Screen, lines: Iterable[str], terminal: IO[bytes]
         feeder = _Feeder(process.stdin, lines)
         try:
             told = process.stdout.read().decode("utf-8", "replace")
+        except BaseException:
+            process.terminate()
+            raise
         finally:
             feeder.stop()
     if feeder.error:

@@ -205,6 +205,7 @@ def test_a_grade_stays_with_what_a_program_printed(adapter, capsys):
         (["run", "--agent", "a", "--tasks", "t", "-j", "2"], "run: --concurrency is for prompts run with -s"),
         (["capture", "bad.jsonl", "-s", "a.json"], "bad.jsonl:2: not a PromptCase"),
         (["capture", "prompts.jsonl", "-s", "a.json", "--append"], "--append: name the file with -o"),
+        (["capture", "prompts.jsonl", "-s", "a.json", "-o", "./prompts.jsonl"], "that is the file of prompts"),
         (["run", "prompts.jsonl", "--simple", "echo"], "--simple: write {} where the prompt goes"),
         (["run", "prompts.jsonl", "-s", "a.json", "-t", "abc"], "--timeout abc: not a number of milliseconds"),
         (["run", "prompts.jsonl"], "run: name --agent and --tasks; or prompts, with one of -s, --simple and --shell"),

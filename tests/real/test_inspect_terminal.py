@@ -177,6 +177,19 @@ def test_the_list_fits_a_terminal_that_changes_its_size(start, run):
     terminal.wait("aaaa1000", without="rid    aaaa1")
 
 
+def test_a_terminal_that_is_closed_leaves_no_pipes_behind(start, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    terminal = start("pi-local-1")
+    terminal.wait("request>", "rid    aaaa1")
+    assert list(tmp_path.glob("agentcap-inspect-*"))
+    terminal.close()
+    for _ in range(600):
+        if not list(tmp_path.glob("agentcap-inspect-*")):
+            return
+        time.sleep(0.1)
+    pytest.fail("the pipes of previews are still there")
+
+
 def test_the_id_of_the_call_that_is_picked_is_printed(start, run):
     terminal = start("--rid", after=" > picked")
     terminal.wait("run>")
