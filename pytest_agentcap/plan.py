@@ -12,7 +12,8 @@ from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.grading.base import Grader
 from pytest_agentcap.runs.claims import UNCLAIMED, Claim, possible_claims
 from pytest_agentcap.runs.layout import RunDirectory
-from pytest_agentcap.runs.results import SessionResult, create_result
+from pytest_agentcap.runs.masking import Mask
+from pytest_agentcap.runs.results import SessionResult, create_result, masked
 from pytest_agentcap.runs.writer import PairWriter
 from pytest_agentcap.sandbox.base import Sandbox, SandboxOptions
 from pytest_agentcap.sandbox.tree_digest import tree_digest
@@ -68,11 +69,17 @@ class SessionPlan:
     claim: Claim = UNCLAIMED
     bypass: bool = False
 
+    @property
+    def mask(self) -> Mask:
+        """Return what is replaced in what is kept of the session."""
+        return Mask.of(self.secrets)
+
     def claimed(self) -> SessionPlan:
         """Return the plan under a name that no other session of the run has; its result file is there from now on."""
         for claim in possible_claims(self.run, self.task.id, self.trial, self.nodeid):
             plan = replace(self, claim=claim)
-            if create_result(self.run, SessionResult(**plan.identity(), started_at=round(time.time(), 3))):
+            planned = SessionResult(**plan.identity(), started_at=round(time.time(), 3))
+            if create_result(self.run, masked(planned, self.mask)):
                 return plan
         raise AssertionError("claims never end")
 

@@ -22,7 +22,7 @@ from pytest_agentcap.limits import Limits
 from pytest_agentcap.outcome import Outcome, Turn, judge
 from pytest_agentcap.plan import SessionPlan, Surroundings
 from pytest_agentcap.provision import provide
-from pytest_agentcap.runs.results import SessionResult, save_result
+from pytest_agentcap.runs.results import SessionResult, masked, save_result
 from pytest_agentcap.sandbox.base import SandboxError
 from pytest_agentcap.sandbox.patch import Baseline
 from pytest_agentcap.sandbox.reaper import is_orphaned
@@ -299,4 +299,4 @@ class AgentSession:
             self._so_far.broke(f"{run.path} cannot be written: {error.strerror}: free some space")
 
     def _result(self, outcome: Outcome | None) -> SessionResult:
-        return result_of(self.plan, self._so_far, self._lease, self._budget, outcome)
+        return masked(result_of(self.plan, self._so_far, self._lease, self._budget, outcome), self.plan.mask)

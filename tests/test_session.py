@@ -78,9 +78,9 @@ def test_sessions_have_a_home_of_their_own_and_see_little_of_the_environment(pro
     monkeypatch.setenv("AGENTCAP_API_KEY", "sk-never-shown-1234")
     monkeypatch.setenv("SOMETHING", "else")
     project.write_shell_agent()
-    project.write_tasks('python3 call hi > /dev/null; env; pwd; ls -A "$HOME"')
+    project.write_tasks('python3 call hi > /dev/null; env; pwd; ls -A "$HOME"; # a task about sk-never-shown-1234')
     project.write("seed/a.txt", "a")
-    options = ("--workspace", "seed", "--label", "blue")
+    options = ("--workspace", "seed", "--label", "blue", "--results", "rows.jsonl")
     project.pytest("--agent", "shell", "--sandbox", "host", *options).assert_outcomes(passed=1)
     [result] = project.results()
     said = result["turns"][0]["reply"].splitlines()
@@ -91,5 +91,7 @@ def test_sessions_have_a_home_of_their_own_and_see_little_of_the_environment(pro
     assert names & {"AGENTCAP_API_KEY", "SOMETHING"} == set()
     assert said[-1].endswith("/work")
     [run] = project.runs()
-    assert "sk-never-shown" not in "".join(path.read_text() for path in run.rglob("*.*") if path.suffix != ".parquet")
+    written = [path.read_text() for path in run.rglob("*.*") if path.suffix != ".parquet"]
+    assert "sk-never-shown" not in "".join([*written, (project.path / "rows.jsonl").read_text()])
+    assert "# a task about agentcap-redacted-" in result["prompt"]
     assert json.loads(next(run.glob("captures/*.request.json")).read_bytes())["label"] == "blue"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pytest_agentcap.runs.layout import RunDirectory, create_whole, write_whole
+from pytest_agentcap.runs.masking import Mask
 
 FORMAT = "agentcap-result-1"
 GOOD_VERDICTS = frozenset({"captured", "passed"})
+_WRITTEN = ("prompt", "reason", "turns", "graders", "assessment", "notes", "hint", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,18 @@ class SessionResult:
     @property
     def completed_turns(self) -> int:
         return sum(turn.returncode == 0 for turn in self.turns)
+
+
+def masked(result: SessionResult, mask: Mask) -> SessionResult:
+    """Return a result without secrets in what was written to or by somebody; names stay: files are found by them."""
+    fields = asdict(result)
+    data, hits = mask.apply(json.dumps({name: fields[name] for name in _WRITTEN}).encode())
+    if not hits:
+        return result
+    written: dict[str, Any] = json.loads(data)
+    written["turns"] = tuple(TurnResult(**turn) for turn in written["turns"])
+    written |= {name: tuple(written[name]) for name in ("graders", "notes")}
+    return replace(result, **written)
 
 
 def save_result(run: RunDirectory, result: SessionResult) -> None:
