@@ -127,7 +127,10 @@ def _children(processes: Sequence[Process]) -> Mapping[int, list[Process]]:
 
 def _in_window(span: ToolSpan, at_ns: int, early_ns: int) -> bool:
     start, end = span.window_start_ns, span.window_end_ns
-    return start is not None and start - early_ns <= at_ns and (end is None or at_ns <= end)
+    if start is None or (end is not None and at_ns > end):
+        return False
+    # An agent itself may have started shortly before an answer that came at once.
+    return at_ns >= (start if early_ns == 0 else max(start - early_ns, span.answered_ns or 0))
 
 
 def _choose(

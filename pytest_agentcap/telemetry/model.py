@@ -106,6 +106,7 @@ class ToolSpan:
     between answer and next request, which holds the agent's own work as well (`window`), the same for several tool
     calls at once (`shared`), or that one of them is not known (`none`). `exit_code_source` is `process`, or `text` when
     it was read from the result. `background` says that processes of it outlived the window; None where nobody looked.
+    `answered_ns` is when the first byte of the answer came: nothing that ran before was asked for by it.
     """
 
     span_id: str
@@ -129,6 +130,7 @@ class ToolSpan:
     exit_code_source: Literal["process", "text"] | None
     background: bool | None = None
     resources: Resources = UNMEASURED
+    answered_ns: int | None = None
 
     @property
     def duration_s(self) -> float | None:

@@ -42,4 +42,5 @@ def _span(use: ToolUse) -> ToolSpan:
         timing=timing,
         exit_code=code,
         exit_code_source=None if code is None else "text",
+        answered_ns=use.asked_by.first_byte_at_ns,
     )

@@ -135,6 +135,15 @@ def test_a_number_that_is_used_again_does_not_inherit():
     assert found.resources.processes == 1
 
 
+def test_an_agent_that_started_shortly_before_its_first_answer_is_no_tool():
+    agent = process(1, None, 9.96, 99, "python\0agent.py")
+    shells = [process(2 + n, 1, 10.01 + n / 100, 10.9, f"sh\0-c\0{name}") for n, name in enumerate(("make", "ls"))]
+    spans = [span(10, 11, "make", 0, "shared"), span(10, 11, "ls", 1, "shared")]
+    first, second = measured([replace(each, answered_ns=EPOCH + 10 * SECOND) for each in spans], [agent, *shells])
+    assert (first.resources.processes, second.resources.processes) == (1, 1)
+    assert {first.resources.quality, second.resources.quality} == {"exact"}
+
+
 def test_what_was_there_before_the_agent_is_not_its():
     relay, its_child, agent = process(7, None, 0, 50), process(8, 7, 20, 21), process(1, None, 5, 50)
     assert started_since([relay, agent, its_child], SECOND) == (agent,)
