@@ -55,7 +55,9 @@ def workspace_of(
             return prepare_repository(Repository(named.location, named.ref), state)
         return None if source is None else prepare_workspace(source, state, request.config.invocation_params.dir)
     except (SandboxError, OSError) as error:
-        pytest.fail(str(error), pytrace=False)
+        reason = str(error)
+    # Outside of the handler: pytest shows what an exception was raised from.
+    pytest.fail(reason, pytrace=False)
 
 
 def sandbox_for(
@@ -70,7 +72,8 @@ def sandbox_for(
             task.harbor, settings.sandbox, agent.name, agent.folder, assignment.podman_uri, assignment.state
         )
     except SandboxError as error:
-        pytest.fail(str(error), pytrace=False)
+        reason = str(error)
+    pytest.fail(reason, pytrace=False)
 
 
 def graders_for(own: GraderFiles, settings: Settings, request: pytest.FixtureRequest) -> tuple[Grader, ...]:
@@ -82,7 +85,8 @@ def graders_for(own: GraderFiles, settings: Settings, request: pytest.FixtureReq
             *load_graders(settings.graders, base=request.config.invocation_params.dir, tools=tools),
         )
     except GraderError as error:
-        pytest.fail(str(error), pytrace=False)
+        reason = str(error)
+    pytest.fail(reason, pytrace=False)
 
 
 def verifier_for(task: Task, sandbox: Sandbox, options: SandboxOptions, log: Path) -> tuple[Grader, ...]:

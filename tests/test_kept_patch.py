@@ -53,6 +53,8 @@ def test_a_session_that_never_began_has_no_patch(project):
     result = project.capture()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*--workspace nowhere@main: there is neither a folder nor a repository nowhere*"])
+    # One line, without the errors that it was made from.
+    result.stdout.no_fnmatch_line("*exception*")
     assert project.runs() == []
 
 

@@ -23,10 +23,7 @@ _ENVIRONMENT = {
     "LC_ALL": "C",
 }
 # How this machine's user reaches a repository: proxies, credentials, mirrors. Never with a tree that others wrote.
-_USERS = (
-    *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "XDG_CONFIG_HOME"),
-    *("GIT_SSH_COMMAND", "GIT_ASKPASS", "SSH_ASKPASS"),
-)
+_USERS = ("GIT_CONFIG_", "XDG_CONFIG_HOME", "GIT_SSH_COMMAND", "GIT_ASKPASS", "SSH_ASKPASS")
 _OURS_ALONE = ("GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_GLOBAL")
 _SETTINGS = (
     f"core.hooksPath={os.devnull}",
@@ -78,7 +75,7 @@ def _environment(as_user: bool) -> dict[str, str]:
     if not as_user:
         return given | _ENVIRONMENT
     ours = {name: value for name, value in _ENVIRONMENT.items() if name not in _OURS_ALONE}
-    return given | ours | {name: os.environ[name] for name in _USERS if name in os.environ}
+    return given | ours | {name: value for name, value in os.environ.items() if name.startswith(_USERS)}
 
 
 def _last_line(text: bytes) -> str:

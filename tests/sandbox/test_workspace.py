@@ -120,14 +120,24 @@ def test_no_hook_template_filter_or_setting_is_run(
     assert not list(workspace.folder.glob(".git/hooks/*"))
 
 
-@pytest.mark.parametrize("place", ["HOME", "GIT_CONFIG_GLOBAL"])
+@pytest.mark.parametrize("place", ["HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_COUNT"])
 def test_repositories_are_reached_as_the_users_own_git_reaches_them(
     tmp_path: Path, state: OwnerState, git: Git, origin: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     mirror = f'[url "file://{origin.parent}/"]\n insteadOf = https://code.example/owner/\n'
     (tmp_path / ".gitconfig").write_text(f"{mirror}[core]\n autocrlf = true\n")
+    given = {
+        "HOME": {"HOME": str(tmp_path)},
+        "GIT_CONFIG_GLOBAL": {"GIT_CONFIG_GLOBAL": str(tmp_path / ".gitconfig")},
+        "GIT_CONFIG_COUNT": {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.file://{origin.parent}/.insteadOf",
+            "GIT_CONFIG_VALUE_0": "https://code.example/owner/",
+        },
+    }
     monkeypatch.delenv("GIT_CONFIG_GLOBAL", raising=False)
-    monkeypatch.setenv(place, str(tmp_path if place == "HOME" else tmp_path / ".gitconfig"))
+    for name, value in given[place].items():
+        monkeypatch.setenv(name, value)
     workspace = prepare_workspace("https://code.example/owner/origin@v3", state, tmp_path)
     assert workspace.commit == git("rev-parse", "v3")
     # What is checked out is the same on every machine.
