@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import UNSET
 
@@ -22,7 +22,7 @@ from pytest_agentcap.formats.comparison_rows import (
     Spread,
     TrajectoryInfo,
 )
-from pytest_agentcap.formats.eval_rows import CaptureResult, GraderResult
+from pytest_agentcap.formats.eval_rows import CaptureResult, GraderResult, Richness
 from pytest_agentcap.formats.trajectory import richness_of
 
 _BINS = ("0.0-0.2", "0.2-0.4", "0.4-0.6", "0.6-0.8", "0.8-1.0")
@@ -140,8 +140,10 @@ def _timed_out(row: CaptureResult) -> bool:
 
 
 def _trajectories(rows: Sequence[CaptureResult]) -> TrajectoryInfo:
-    told = rows[0].metadata.get("trajectoryRichness") if rows else None
-    richness = told if isinstance(told, str) else richness_of(rows[0].trajectory) if rows else "minimal"
+    told = (row.metadata.get("trajectoryRichness") for row in rows)
+    richness = next((each for each in told if each in get_args(Richness)), None)
+    if richness is None:
+        richness = richness_of([step for row in rows for step in row.trajectory])
     return TrajectoryInfo(richness, mean([len(row.trajectory) for row in rows]))
 
 

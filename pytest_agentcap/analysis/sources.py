@@ -77,23 +77,23 @@ def _sessions_of(record: Record) -> list[CaptureResult]:
 
 
 def read_any(target: str, faults: Faults) -> list[Record]:
-    """Read rows of any kind as they were written; those of captures as CaptureResult rows.
-
-    Raises ResultsError when standard input holds nothing: what was to fill it has failed.
-    """
+    """Read rows of any kind as they were written, those of captures as CaptureResult rows; raises ResultsError."""
     sessions = _read_sessions(target, faults)
     if sessions is not None:
         return [Record(f"{target}: {row.id}", to_builtins(row)) for row in sessions]
-    records = read_records_of(target)
-    if target == STDIN and not records:
-        raise ResultsError("standard input: holds no result; name a file, or pipe one in")
-    return records
+    return read_records_of(target)
 
 
-def read_records_of(target: str | None) -> list[Record]:
-    """Read the objects of a JSONL file, or of standard input without one."""
-    if target in (None, STDIN):
-        return list(read_records("standard input", sys.stdin.buffer.read()))
+def read_records_of(target: str) -> list[Record]:
+    """Read the objects of a JSONL file, or of standard input for `-`.
+
+    Raises ResultsError, also when standard input holds nothing: what was to fill it has failed.
+    """
+    if target == STDIN:
+        records = list(read_records("standard input", sys.stdin.buffer.read()))
+        if not records:
+            raise ResultsError("standard input: holds no line; name a file, or pipe one in")
+        return records
     return list(read_records(str(target), _read_bytes(str(target))))
 
 

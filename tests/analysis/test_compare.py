@@ -126,6 +126,16 @@ def test_markdown_is_chosen_by_the_files_ending(write_rows, capture_of):
     assert "## Paired by Task" in report
 
 
+def test_richness_is_that_of_the_first_session_that_tells_it(write_rows, capture_of, capsys):
+    full, step = {"trajectoryRichness": "full"}, {"type": "thought", "content": "hm", "timestamp": 1}
+    a = write_rows("a.jsonl", capture_of("t", 1.0), capture_of("u", 1.0, metadata=full))
+    b = write_rows("b.jsonl", capture_of("t", 1.0, trajectory=[]), capture_of("u", 1.0, trajectory=[step]))
+    c = write_rows("c.jsonl", capture_of("t", 1.0), capture_of("u", 1.0, trajectory=[]))
+    assert main(["compare", a, b, c]) == 0
+    told = json.loads(capsys.readouterr().out)["trajectoryInfo"]
+    assert [told[run]["richness"] for run in "abc"] == ["full", "full", "messages-only"]
+
+
 def test_trials_have_a_markdown_report(write_rows, trials_of, capsys):
     a, b = write_rows("a.jsonl", trials_of("t", True, True)), write_rows("b.jsonl", trials_of("t", True, False))
     assert main(["compare", a, b, "-f", "markdown"]) == 0

@@ -257,10 +257,22 @@ def test_each_trial_is_a_line(write_rows, trials_of, capsys):
     ]
 
 
-def test_nothing_on_standard_input_is_an_error(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "format",
+        "grade -g contains:x",
+        "extract -s schema.json",
+        "run -s schema.json",
+        "capture --stdin -s schema.json",
+        "trials --stdin -s schema.json",
+    ],
+)
+def test_nothing_on_standard_input_is_an_error(write_rows, capsys, monkeypatch, words):
+    Path("schema.json").write_text(json.dumps(SCHEMA))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    assert main(["format"]) == 2
-    assert "standard input: holds no result" in capsys.readouterr().err
+    assert main(words.split()) == 2
+    assert "standard input: holds no line" in capsys.readouterr().err
 
 
 def test_a_summary_shows_files_in_short(write_rows, capture_of, capsys):
