@@ -37,6 +37,12 @@ def _open_up(folder: Path) -> None:
                 path.chmod(0o700)
 
 
+def special_files(folder: str, names: list[str]) -> list[str]:
+    """Return which of a folder's entries shutil.copytree is to leave out: devices, pipes and sockets."""
+    paths = [(name, Path(folder, name)) for name in names]
+    return [name for name, path in paths if not (path.is_symlink() or path.is_dir() or path.is_file())]
+
+
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[bool]:
     """Hold a lock between processes; the kernel lets go of it when its holder dies.

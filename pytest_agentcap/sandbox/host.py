@@ -18,7 +18,7 @@ from typing import IO
 
 from pytest_agentcap.sandbox.base import Command, Completed, Doorway, SandboxError, SandboxOptions
 from pytest_agentcap.sandbox.copyout import CopyLimits, copy_tree
-from pytest_agentcap.sandbox.files import remove_tree
+from pytest_agentcap.sandbox.files import remove_tree, special_files
 from pytest_agentcap.sandbox.host_program import HostProgram
 from pytest_agentcap.sandbox.reaper import SESSION_VARIABLE, OwnerState, end_processes
 from pytest_agentcap.sandbox.tools import tool_environment
@@ -129,7 +129,7 @@ class HostSession:
             # A home that several sessions share has the links of the session before.
             for link in (each for each in source.rglob("*") if each.is_symlink()):
                 (target / link.relative_to(source)).unlink(missing_ok=True)
-            shutil.copytree(source, target, symlinks=True, ignore=_special_files, dirs_exist_ok=True)
+            shutil.copytree(source, target, symlinks=True, ignore=special_files, dirs_exist_ok=True)
         except (OSError, shutil.Error) as error:
             raise SandboxError(f"{source} cannot be copied into the sandbox: {error}") from error
 
@@ -238,8 +238,3 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _special_files(folder: str, names: list[str]) -> list[str]:
-    paths = [(name, Path(folder, name)) for name in names]
-    return [name for name, path in paths if not (path.is_symlink() or path.is_dir() or path.is_file())]

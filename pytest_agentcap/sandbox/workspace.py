@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_agentcap.runs.layout import FOLDER, workspace_folder
 from pytest_agentcap.sandbox.base import SandboxError
-from pytest_agentcap.sandbox.files import locked, remove_tree
+from pytest_agentcap.sandbox.files import locked, remove_tree, special_files
 from pytest_agentcap.sandbox.git import git, make_repository
 
 if TYPE_CHECKING:
@@ -63,10 +65,13 @@ class Repository:
 def prepare_workspace(given: Path | str, state: OwnerState, base: Path) -> Workspace:
     """Return what a session's workspace is a copy of; a repository is fetched and checked out once for all sessions.
 
-    A repository is kept in the user's cache, so that a commit that is known needs no network. Raises SandboxError.
+    A repository is kept in the user's cache, so that a commit that is known needs no network. Of a folder in which runs
+    lie, a copy without them is made once for all sessions. Raises SandboxError.
     """
-    if (base / given).is_dir():
-        return Workspace((base / given).resolve(), str(given))
+    folder = (base / given).resolve()
+    if folder.is_dir():
+        holds_runs = (folder / FOLDER).is_dir() or workspace_folder().resolve().is_relative_to(folder)
+        return Workspace(_without_runs(folder, state) if holds_runs else folder, str(given))
     try:
         repository = Repository.parse(str(given), base)
     except ValueError as error:
@@ -77,12 +82,37 @@ def prepare_workspace(given: Path | str, state: OwnerState, base: Path) -> Works
         raise SandboxError(f"--workspace {error}") from error
 
 
+def _without_runs(folder: Path, state: OwnerState) -> Path:
+    """Copy a folder without the runs in it: they tell what other sessions did, and grow while sessions begin."""
+    places = _places(state)
+    copy = places / hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
+    with locked(copy.with_suffix(".lock")):
+        if not copy.exists():
+            partial = copy.with_suffix(".partial")
+            remove_tree(partial)
+            try:
+                shutil.copytree(folder, partial, symlinks=True, ignore=_runs_and_special_files)
+            except (OSError, shutil.Error) as error:
+                raise SandboxError(f"--workspace {folder}: cannot be copied: {error}") from error
+            partial.rename(copy)
+    return copy
+
+
+def _runs_and_special_files(folder: str, names: list[str]) -> list[str]:
+    return [*special_files(folder, names), *({FOLDER} & set(names))]
+
+
+def _places(state: OwnerState) -> Path:
+    places = state.folder / _FOLDER
+    places.mkdir(exist_ok=True)
+    return places
+
+
 def prepare_repository(repository: Repository, state: OwnerState) -> Workspace:
     """Return a checkout of a repository, which is made once for all sessions. Raises SandboxError."""
     source = f"{repository.public}@{repository.ref}"
     key = hashlib.sha256(f"{repository.location}\0{repository.ref}".encode()).hexdigest()[:32]
-    places = state.folder / _FOLDER
-    places.mkdir(exist_ok=True)
+    places = _places(state)
     checkout, known = places / key, places / f"{key}.commit"
     with locked(places / f"{key}.lock"):
         if not known.exists():

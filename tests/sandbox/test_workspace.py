@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,27 @@ def test_a_folder_is_taken_as_it_is(tmp_path: Path, state: OwnerState) -> None:
     (tmp_path / "odd@name").mkdir()
     workspace = prepare_workspace("odd@name", state, tmp_path)
     assert (workspace.folder, workspace.commit) == (tmp_path / "odd@name", None)
+
+
+def test_runs_in_a_folder_are_left_out_and_what_they_become_too(
+    tmp_path: Path, state: OwnerState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    (project / "sub").mkdir(parents=True)
+    (project / "sub" / "a.txt").write_text("a")
+    (project / "sub" / "link").symlink_to("a.txt")
+    os.mkfifo(project / "pipe")
+    (project / "sub" / ".agentcap").mkdir()
+    monkeypatch.chdir(project / "sub")
+    monkeypatch.delenv("AGENTCAP_WORKSPACE", raising=False)
+
+    workspace = prepare_workspace("project", state, tmp_path)
+    (project / "later.txt").touch()
+
+    assert workspace.source == "project"
+    assert sorted(path.name for path in workspace.folder.rglob("*")) == ["a.txt", "link", "sub"]
+    assert (workspace.folder / "sub" / "link").is_symlink()
+    assert prepare_workspace("project", state, tmp_path) == workspace
 
 
 @pytest.mark.parametrize("spelling", ["origin", "./origin", "file://{}/origin"])
