@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pytest_agentcap.commands.base import Commands
 from pytest_agentcap.commands.evals import tell_faults
-from pytest_agentcap.commands.output import write
+from pytest_agentcap.commands.output import complain, write
 from pytest_agentcap.runs.layout import find_runs, workspace_folder
 from pytest_agentcap.runs.listing import TargetError, find_run
 
@@ -44,4 +44,7 @@ def _run(args: argparse.Namespace) -> int:
     path = write_report(runs, args.output, faults)
     faults.lines[:] = dict.fromkeys(faults.lines)
     write(f"{path}: {len(runs)} runs, {sum(len(run.outcomes) for run in runs)} sessions")
+    for run in runs:
+        if not run.outcomes:
+            complain(f"{run.directory.id} has no results: `agentcap analyze {run.directory.id}` reads its calls alone")
     return tell_faults(faults)

@@ -90,6 +90,12 @@ def test_the_report_sums_up_each_repository_and_all_with_infra_apart(make_run, a
     assert "Safety events: 2 path_escape." in text
 
 
+def test_a_run_of_agentcap_itself_is_told_to_have_no_results(make_run, capsys):
+    make_run("one")
+    assert main(["report", "one", "-o", "out"]) == 0
+    assert "one has no results: `agentcap analyze one` reads its calls alone" in capsys.readouterr().err
+
+
 def test_figures_for_programs_say_the_same(make_run, assessment):
     make_run(
         "one",
