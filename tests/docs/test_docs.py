@@ -31,6 +31,7 @@ OTHERS_OPTIONS = {
     "--context",
     "--data-binary",
     "--dist",
+    "--fit",
     "--from",
     "--include-reasoning-content",
     "--jinja",
@@ -42,9 +43,11 @@ OTHERS_OPTIONS = {
     "--now",
     "--parallel",
     "--prefix",
+    "--reasoning",
     "--rootdir",
     "--temp",
     "--temperature",
+    "--tensor-split",
 }
 FIXTURES = {
     *("capture_proxy", "agent_sandbox", "agent_session", "agent", "model", "task", "trial"),
