@@ -14,15 +14,14 @@ from pytest_agentcap.commands.evals import open_graders, row_line
 from pytest_agentcap.commands.harness import (
     Session,
     add_harness,
-    open_rows,
     positive,
     read_corpus,
     run_sessions,
     schema_file,
     tell_progress,
-    write_row,
 )
 from pytest_agentcap.commands.output import complain
+from pytest_agentcap.commands.rows import open_rows
 
 if TYPE_CHECKING:
     from pytest_agentcap.formats.eval_rows import CaptureResult
@@ -56,9 +55,9 @@ def _run(args: argparse.Namespace) -> int:
             trials = waiting.setdefault(session.prompt.id, [])
             trials.append(_row(session, args))
             if len(trials) == (args.k or 1):
-                write_row(rows, _line(waiting.pop(session.prompt.id), args))
+                rows.write(_line(waiting.pop(session.prompt.id), args))
         for trials in waiting.values():
-            write_row(rows, _line(trials, args))
+            rows.write(_line(trials, args))
     if done < expected:
         complain(f"{expected - done} of {expected} sessions did not take place")
     return 0 if done == expected else 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_agentcap.commands.output import complain
-from pytest_agentcap.runs.layout import write_whole
+from pytest_agentcap.commands.rows import write_output
 from pytest_agentcap.text import printable
 
 if TYPE_CHECKING:
@@ -29,10 +29,9 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 
 
 def emit(text: str, output: Path | None) -> None:
-    """Write to a file, whole or not at all, or to standard output; for a terminal it is made safe."""
+    """Write to a file or pipe, or to standard output; for a terminal it is made safe."""
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(output, text.encode("utf-8", "backslashreplace"))
+        write_output(output, text.encode("utf-8", "backslashreplace"))
         return
     sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     if text and not text.endswith("\n"):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_agentcap.commands.evals import add_output, note
 from pytest_agentcap.commands.output import complain
@@ -85,52 +85,6 @@ def milliseconds(text: str) -> float:
     if not 0 < value < math.inf:
         raise ValueError(text)
     return value
-
-
-@contextmanager
-def open_rows(output: Path | None, append: bool) -> Iterator[IO[bytes]]:
-    """Open what rows are written to, line by line; a file is replaced at the end, if it got a row or nothing failed."""
-    if append and output is None:
-        raise ValueError("--append: name the file with -o")
-    if output is None:
-        yield sys.stdout.buffer
-        return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if append:
-        open_line = _last_open_line(output)
-        with output.open("ab") as file:
-            file.write(b"\n" if open_line else b"")
-            yield file
-        return
-    partial = output.with_name(f".{output.name}.partial-{os.getpid()}")
-    whole = False
-    try:
-        with partial.open("wb") as file:
-            yield file
-        whole = True
-    finally:
-        if whole or partial.stat().st_size:
-            partial.replace(output)
-        else:
-            partial.unlink()
-
-
-def _last_open_line(path: Path) -> bytes:
-    """Return the last line of a file if it has no end; raises ValueError for one that is no whole row either."""
-    line = path.read_bytes().rpartition(b"\n")[2] if path.exists() else b""
-    try:
-        whole = not line or isinstance(json.loads(line), dict)
-    except ValueError:
-        whole = False
-    if not whole:
-        raise ValueError(f"{path}: its last line is cut off; repair it, or leave out --append")
-    return line
-
-
-def write_row(file: IO[bytes], line: str) -> None:
-    """Write one row, at once and whole."""
-    file.write(f"{line}\n".encode("utf-8", "backslashreplace"))
-    file.flush()
 
 
 def read_corpus(args: argparse.Namespace) -> list[PromptCase]:

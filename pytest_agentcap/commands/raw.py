@@ -14,14 +14,13 @@ from pytest_agentcap.commands.evals import open_graders, row_line
 from pytest_agentcap.commands.harness import (
     Session,
     milliseconds,
-    open_rows,
     read_corpus,
     run_sessions,
     schema_file,
     tell_progress,
-    write_row,
 )
 from pytest_agentcap.commands.output import complain
+from pytest_agentcap.commands.rows import open_rows
 
 if TYPE_CHECKING:
     from pytest_agentcap.formats.eval_rows import RawOutput
@@ -54,7 +53,7 @@ def run_raw(args: argparse.Namespace) -> int:
         for session in run_sessions(prompts, schema, (), args):
             done += 1
             tell_progress(args, done, len(prompts), session)
-            write_row(rows, row_line(_raw_row(session)))
+            rows.write(row_line(_raw_row(session)))
     if done < len(prompts):
         complain(f"{len(prompts) - done} of {len(prompts)} sessions did not take place")
     return 0 if done == len(prompts) else 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pytest_agentcap.commands.base import Commands
 from pytest_agentcap.commands.output import complain, write
+from pytest_agentcap.commands.rows import write_output
 
 _TARGETS = (
     "a run id or directory, a workspace, a captures parquet or a folder with some, hf://datasets/OWNER/NAME or "
@@ -43,10 +44,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _save(html: bytes, path: Path, told: str) -> None:
-    from pytest_agentcap.runs.layout import write_whole
-
     # Captures are private: prompts, code, whatever an agent read.
-    write_whole(path, html, 0o600)
+    write_output(path, html, 0o600)
     write(f"{path}: {told}; open it in a browser")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import psutil
 import pytest
 
 from pytest_agentcap.cli import main
-from pytest_agentcap.commands.harness import _told_by, open_rows, write_row
+from pytest_agentcap.commands.harness import _told_by
 from pytest_agentcap.commands.raw import shell_script
+from pytest_agentcap.commands.rows import open_rows, write_output
 from pytest_agentcap.schemas import schema_of
 
 # Answers with its prompt; counts the trials of a prompt in the user's home, which it has.
@@ -275,21 +277,45 @@ def test_finished_rows_stay_when_it_is_ended(adapter):
 
 def test_rows_replace_a_file_only_when_there_are_some(tmp_path):
     path = tmp_path / "folder" / "rows.jsonl"
-    with open_rows(path, append=False) as file:
-        write_row(file, "one")
+    with open_rows(path, append=False) as rows_:
+        assert not path.exists()
+        rows_.write("one")
+        assert path.read_text() == "one\n"
     with pytest.raises(RuntimeError), open_rows(path, append=False):
         raise RuntimeError
     assert path.read_text() == "one\n"
     for open_line, kept in (('{"id": "whole"}', '{"id": "whole"}\n'), ("one\n", "one\n"), ("", "")):
         path.write_text(open_line)
-        with open_rows(path, append=True) as file:
-            write_row(file, "two")
+        with open_rows(path, append=True) as rows_:
+            rows_.write("two")
         assert path.read_text() == f"{kept}two\n"
     path.write_text('{"id": "a"}\n{"id": "cut')
     with pytest.raises(ValueError, match=r"rows\.jsonl: its last line is cut off"), open_rows(path, append=True):
         pass
     assert path.read_text().endswith("cut")
     assert [each.name for each in path.parent.iterdir()] == ["rows.jsonl"]
+
+
+def test_what_is_no_file_is_written_to_and_a_link_is_followed(tmp_path):
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "folder" / "target"
+    os.mkfifo(pipe)
+    target.parent.mkdir()
+    link.symlink_to(target)
+    # Both ends, so that nobody waits.
+    ends = os.open(pipe, os.O_RDWR)
+    try:
+        write_output(pipe, b"one\n")
+        with open_rows(pipe, append=False) as rows_:
+            rows_.write("two")
+        assert os.read(ends, 100) == b"one\ntwo\n"
+    finally:
+        os.close(ends)
+    assert pipe.is_fifo()
+    write_output(link, b"one\n")
+    with open_rows(link, append=False) as rows_:
+        rows_.write("two")
+    assert link.is_symlink()
+    assert target.read_text() == "two\n"
 
 
 def test_agents_of_definitions_do_not_bypass_the_proxy(project):
