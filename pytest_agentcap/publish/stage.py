@@ -155,6 +155,10 @@ def _made_traces(conversations: Iterable[Conversation], folder: Path, redact: Ma
 def _native_files(run: RunDirectory, latest: bool) -> Iterator[tuple[str, Path]]:
     """Yield the logs by `<run id>/<file>`; a session with several files has a folder of its own."""
     results, _ = results_by_session(run)
+    if not results:
+        # agentcap keeps the logs of all tasks side by side; a link is nothing that a scan has looked at.
+        logs = sorted((run.path / "traces").glob("*.jsonl"))
+        yield from ((f"{run.id}/{log.name}", log) for log in logs if log.is_file() and not log.is_symlink())
     kept = {str(r.get("session")) for r in last_attempts(results.values())} if latest else results.keys()
     for session in sorted(kept):
         files = sorted(run.trace(session).rglob("*.jsonl"))

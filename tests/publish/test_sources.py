@@ -122,6 +122,18 @@ def test_a_run_of_agentcap_itself_is_scanned_and_published(push, hub, agentcap_r
     assert len([path for path in hub.files("me/demo-hermes-traces") if path.startswith("data/")]) == 2
 
 
+def test_the_logs_of_a_run_of_agentcap_with_pi_are_published_as_they_are(push, hub, agentcap_run):
+    agentcap_run.manifest.write_text(json.dumps({"agent": "pi", "model": "org/m", "provider": "local", "tasks": []}))
+    log = b'{"type": "session", "id": "a"}\n'
+    (agentcap_run.path / "traces").mkdir()
+    (agentcap_run.path / "traces/2025-06-01_a.jsonl").write_bytes(log)
+    (agentcap_run.path / "traces/link.jsonl").symlink_to("/etc/passwd")
+    push(agentcap_run)
+    files = hub.files("me/demo-pi-traces").items()
+    name = f"data/{agentcap_run.id}/2025-06-01_a.jsonl"
+    assert {path: content for path, content in files if path.startswith("data/")} == {name: log}
+
+
 @pytest.fixture
 def agentcap_parquet(agentcap_run, tmp_path):
     """A parquet with agentcap's columns and footer, and none of ours."""
