@@ -109,13 +109,19 @@ def test_ls_long_adds_provider_and_upstream(run, capsys):
     ]
 
 
+def test_ls_long_tells_runs_apart_by_their_labels_where_there_are_any(workspace, run, capsys):
+    make_run(workspace, "pi-local-2", [task("a", "captured")], label="skill")
+    assert main(["ls", "-l"]) == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["LABEL", "-", "skill"]
+
+
 def test_ls_json_is_for_scripts(run, capsys):
     assert main(["ls", "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert told == {
         "run_id": "pi-local-1", "path": str(run.path), "agent": "pi", "model": "org/m", "provider": "local",
-        "upstream": "http://u", "tasks_ok": 1, "tasks": 1, "captures": 1, "finished": True, "fault": None,
-        "to_resume": 0, "command": None,
+        "upstream": "http://u", "tasks_ok": 1, "tasks": 1, "captures": 1, "finished": True, "label": None,
+        "fault": None, "to_resume": 0, "command": None,
     }  # fmt: skip
 
 

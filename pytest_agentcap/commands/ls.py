@@ -14,7 +14,7 @@ from pytest_agentcap.runs.listing import summarize_runs
 def add(commands: Commands) -> None:
     parser = commands.add_parser("ls", help="list the runs of a workspace")
     parser.add_argument("workspace", nargs="?", help="default: $AGENTCAP_WORKSPACE, else the current directory")
-    parser.add_argument("-l", "--long", action="store_true", help="show provider and upstream too")
+    parser.add_argument("-l", "--long", action="store_true", help="show provider, upstream and label too")
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     parser.set_defaults(command=_run)
 
@@ -37,7 +37,10 @@ def _run(args: argparse.Namespace) -> int:
             tasks = f"{run.tasks_ok}/{run.tasks}" + ("" if run.finished else "*")
             row = [run.run_id, run.agent, run.model and run.model.rpartition("/")[2], tasks, run.captures]
             rows.append([*row[:3], run.provider, *row[3:], run.upstream] if args.long else row)
-        write_table([*header[:3], "PROVIDER", *header[3:], "UPSTREAM"] if args.long else header, rows)
+        header = [*header[:3], "PROVIDER", *header[3:], "UPSTREAM"] if args.long else header
+        if args.long and any(run.label for run in runs):
+            header, rows = [*header, "LABEL"], [[*row, run.label] for row, run in zip(rows, runs, strict=True)]
+        write_table(header, rows)
         if not all(run.finished for run in runs):
             complain("* unfinished: still running, or ended before its session did")
         for run in runs:

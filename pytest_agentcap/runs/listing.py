@@ -41,6 +41,7 @@ class RunSummary:
     tasks: int
     captures: int
     finished: bool
+    label: str | None = None
     fault: str | None = None
     to_resume: int = 0
     command: str | None = None
@@ -78,6 +79,7 @@ def summarize_run(run: RunDirectory) -> RunSummary:
         tasks=len(tasks),
         captures=captures,
         finished=known and not waiting and not missing,
+        label=_text(manifest.get("label")),
         fault=fault,
         to_resume=left,
         command=_resume_command(run, manifest) if left else None,

@@ -44,6 +44,7 @@ OTHERS_OPTIONS = {
     "--parallel",
     "--prefix",
     "--reasoning",
+    "--rm",
     "--rootdir",
     "--temp",
     "--temperature",
