@@ -92,8 +92,9 @@ def _by_task(results: Results) -> dict[str, Any]:
 
 def unlike(setup: Setup) -> Iterator[str]:
     """Tell what makes the runs unlike each other."""
+    common = set(setup.common)
     for run, rows in setup.runs.items():
-        alone = [task for task in rows if task not in setup.common]
+        alone = [task for task in rows if task not in common]
         if alone:
             shown = ", ".join(alone[:_SHOWN_IDS]) + (", …" if len(alone) > _SHOWN_IDS else "")
             use = "counted all the same" if setup.all_tasks else "left out"

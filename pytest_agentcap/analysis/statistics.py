@@ -13,6 +13,8 @@ from typing import Any
 CONFIDENCE = 0.95
 _EXACT_UP_TO = 16
 _RESAMPLES = 9999
+# How many values are held at once; below it, all resamples are.
+_HELD = 2_000_000
 
 
 class StatisticsError(ValueError):
@@ -53,6 +55,7 @@ class Bootstrap:
             paired=True,
             vectorized=True,
             n_resamples=self.iterations,
+            batch=_batch(len(kept)),
             confidence_level=CONFIDENCE,
             method="percentile",
             rng=numpy.random.default_rng(self.seed),
@@ -79,6 +82,7 @@ def permutation_p_value(differences: Sequence[float], seed: int) -> float | None
         permutation_type="samples",
         vectorized=True,
         n_resamples=math.inf if len(flipped) <= _EXACT_UP_TO else _RESAMPLES,
+        batch=_batch(len(flipped)),
         rng=numpy.random.default_rng(seed),
     )
     return float(result.pvalue)
@@ -103,6 +107,11 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         highest = max(highest, min(1.0, p * (len(known) - rank)))
         adjusted[place] = highest
     return adjusted
+
+
+def _batch(size: int) -> int:
+    """Return how many resamples of so many values are made at once: all of them would take gigabytes."""
+    return max(1, _HELD // size)
 
 
 def _scipy() -> tuple[Any, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import sys
 from itertools import product
 
@@ -79,3 +80,10 @@ def test_without_scipy_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(StatisticsError, match=r"pip install 'pytest-agentcap\[stats\]'"):
         Bootstrap().mean([1, 2, 3])
+
+
+def test_how_much_is_held_at_once_changes_no_figure(monkeypatch):
+    values = [math.sin(n) for n in range(40)]
+    told = (Bootstrap().mean(values), Bootstrap().ratio(values, [2] * 40), permutation_p_value(values, 0))
+    monkeypatch.setattr("pytest_agentcap.analysis.statistics._HELD", 1000)
+    assert (Bootstrap().mean(values), Bootstrap().ratio(values, [2] * 40), permutation_p_value(values, 0)) == told
