@@ -6,7 +6,6 @@ import asyncio
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
@@ -20,6 +19,7 @@ from pytest_agentcap.proxy.forward import Forwarder
 from pytest_agentcap.proxy.heap import keep_freed_memory
 from pytest_agentcap.proxy.journal import Journal
 from pytest_agentcap.proxy.leases import Lease, Leases, new_token
+from pytest_agentcap.proxy.listening import Listener
 from pytest_agentcap.proxy.ratelimit import PacedTransport, RateLimit
 from pytest_agentcap.proxy.wire import Transport
 
@@ -31,18 +31,13 @@ JOIN_S = 10.0
 class Endpoint:
     """One socket that the proxy answers on."""
 
-    def __init__(self, server: uvicorn.Server, serving: Future[None]) -> None:
-        self._server, self._serving = server, serving
+    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
+        self._listener, self._loop = listener, loop
 
     def close(self) -> None:
-        self._server.should_exit = True
-        if sys.is_finalizing():
-            return
-        try:
-            self._serving.result(DRAIN_S)
-        except TimeoutError:
-            self._server.force_exit = True
-            self._serving.result(JOIN_S)
+        # A fixture that pytest left open, for a second Ctrl-C, is closed at Python's end: no other thread runs then.
+        if not sys.is_finalizing():
+            asyncio.run_coroutine_threadsafe(self._listener.close(), self._loop).result(JOIN_S)
 
 
 class CaptureProxy:
@@ -74,15 +69,10 @@ class CaptureProxy:
         self._loop = self._ready.result()
 
     def listen(self, sock: socket.socket) -> Endpoint:
-        """Serve a bound socket until the endpoint is closed."""
-        server = uvicorn.Server(self._config())
-        serving = self._submit(server.serve(sockets=[sock]))
-        while not server.started:
-            if serving.done():
-                serving.result()
-                raise RuntimeError("the capture proxy stopped before it listened")
-            time.sleep(0.005)
-        return Endpoint(server, serving)
+        """Serve a bound socket until the endpoint is closed. Raises OSError when it cannot listen."""
+        listener = Listener(self._config(), sock)
+        self._submit(listener.open()).result(JOIN_S)
+        return Endpoint(listener, self._loop)
 
     def grant(self, journal: Path, session: dict[str, Any]) -> Lease:
         """Open a session's journal and let its calls through under a new lease.
@@ -95,7 +85,6 @@ class CaptureProxy:
     def revoke(self, lease: Lease) -> None:
         """Take the lease back: give what is in flight up to 2 s, cut the rest as `shutdown`, close the journal."""
         self.leases.revoke(lease)
-        # A fixture that pytest left open, for a second Ctrl-C, is closed at Python's end: no other thread runs then.
         if not sys.is_finalizing():
             self._submit(self._drain(lease)).result()
         lease.journal.close()
@@ -146,7 +135,6 @@ class CaptureProxy:
             date_header=False,
             proxy_headers=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
         )
 
     def _submit(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:

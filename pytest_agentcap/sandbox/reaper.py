@@ -201,9 +201,12 @@ def _reap_owner(state: OwnerState) -> str:
 
 def _marked(name: str, value: str) -> set[psutil.Process]:
     this = psutil.Process()
-    spared = {this, *this.parents()}
-    processes = {process for process in psutil.process_iter(["ppid", "environ"]) if process not in spared}
-    found = {process for process in processes if (process.info["environ"] or {}).get(name) == value}
+    spared = {this.pid, *(parent.pid for parent in this.parents())}
+    marked = {pid for pid in psutil.pids() if pid not in spared and _has(pid, name, value)}
+    if not marked:
+        return set()
+    processes = {process for process in psutil.process_iter(["ppid"]) if process.pid not in spared}
+    found = {process for process in processes if process.pid in marked}
     # A child that was given another environment is found by its parent.
     newest = found
     while newest:
@@ -211,6 +214,19 @@ def _marked(name: str, value: str) -> set[psutil.Process]:
         newest = {process for process in processes - found if process.info["ppid"] in parents}
         found |= newest
     return found
+
+
+def _has(pid: int, name: str, value: str) -> bool:
+    if sys.platform == "linux":
+        # Each session's end looks through all processes of the machine: psutil takes ten times as long.
+        try:
+            return f"{name}={value}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+    try:
+        return bool(psutil.Process(pid).environ().get(name) == value)
+    except psutil.Error:
+        return False
 
 
 def _lives(process: psutil.Process) -> bool:
