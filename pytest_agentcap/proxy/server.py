@@ -13,13 +13,13 @@ from typing import Any, Literal, TypeVar
 
 import uvicorn
 
+from pytest_agentcap.listening import Listener
 from pytest_agentcap.proxy.apis import Upstream
 from pytest_agentcap.proxy.client import open_transport
 from pytest_agentcap.proxy.forward import Forwarder
 from pytest_agentcap.proxy.heap import keep_freed_memory
 from pytest_agentcap.proxy.journal import Journal
 from pytest_agentcap.proxy.leases import Lease, Leases, new_token
-from pytest_agentcap.proxy.listening import Listener
 from pytest_agentcap.proxy.ratelimit import PacedTransport, RateLimit
 from pytest_agentcap.proxy.wire import Transport
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import sys
 import threading
-import time
+from concurrent.futures import Future
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from pytest_agentcap.listening import Listener
 
 _START_S, _STOP_S = 30.0, 5.0
 
 
 class ServerThread:
-    """Run uvicorn in a thread, on a port of 127.0.0.1 that the system chose.
+    """Answer in a thread, on a port of 127.0.0.1 that the system chose.
 
     Raises RuntimeError when the server does not come up.
     """
@@ -21,27 +25,35 @@ class ServerThread:
     def __init__(self, app: ASGIApp, name: str) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name=name, daemon=True
-        )
+        self._config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+        self._ready: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
-        self._await_start(name)
+        try:
+            self._loop = self._ready.result(_START_S)
+        except (OSError, TimeoutError) as error:
+            self._socket.close()
+            raise RuntimeError(f"{name}: the server on {self.url} did not start: {error}") from error
 
     def close(self) -> None:
         """Stop serving and wait for the thread, cutting connections that stay open; safe to call twice."""
-        self._server.should_exit = True
-        self._thread.join(_STOP_S)
-        if self._thread.is_alive():
-            self._server.force_exit = True
+        if self._thread.is_alive() and not sys.is_finalizing():
+            self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(_STOP_S)
-        self._socket.close()
 
-    def _await_start(self, name: str) -> None:
-        deadline = time.monotonic() + _START_S
-        while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:
-                self.close()
-                raise RuntimeError(f"{name}: the server on {self.url} did not start")
-            time.sleep(0.005)
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=self._config.get_loop_factory()) as runner:
+                runner.run(self._serve())
+        except BaseException as error:
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)
+
+    async def _serve(self) -> None:
+        listener = Listener(self._config, self._socket)
+        await listener.open()
+        self._stopping = asyncio.Event()
+        self._ready.set_result(asyncio.get_running_loop())
+        await self._stopping.wait()
+        await listener.close()
