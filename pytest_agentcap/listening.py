@@ -12,6 +12,15 @@ _GRACE_S = 1.0
 _TICK_S = 0.002
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop for a server: uvloop's, where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 class Listener:
     """Answer on a bound socket until it is closed; to be used in one event loop.
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import uvicorn
 
-from pytest_agentcap.listening import Listener
+from pytest_agentcap.listening import Listener, new_loop
 from pytest_agentcap.proxy.apis import Upstream
 from pytest_agentcap.proxy.client import open_transport
 from pytest_agentcap.proxy.forward import Forwarder
@@ -103,7 +103,7 @@ class CaptureProxy:
 
     def _run(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=_new_loop) as runner:
+            with asyncio.Runner(loop_factory=new_loop) as runner:
                 runner.run(self._serve())
         except BaseException as error:
             if self._ready.done():
@@ -139,14 +139,6 @@ class CaptureProxy:
 
     def _submit(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 def _http_protocol() -> type[asyncio.Protocol] | Literal["h11"]:

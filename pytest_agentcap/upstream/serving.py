@@ -11,7 +11,7 @@ from concurrent.futures import Future
 import uvicorn
 from starlette.types import ASGIApp
 
-from pytest_agentcap.listening import Listener
+from pytest_agentcap.listening import Listener, new_loop
 
 _START_S, _STOP_S = 30.0, 5.0
 
@@ -43,7 +43,7 @@ class ServerThread:
 
     def _run(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=self._config.get_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=new_loop) as runner:
                 runner.run(self._serve())
         except BaseException as error:
             if self._ready.done():
