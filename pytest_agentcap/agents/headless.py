@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from pytest_agentcap.agents.headless_schema import HeadlessSchema
 from pytest_agentcap.agents.jsonpath import is_path
 from pytest_agentcap.agents.spec import AgentError, AgentSpec, CommandLines, SessionSource
 from pytest_agentcap.agents.templates import unknown_placeholders
+from pytest_agentcap.strict import loads
 
 ENDING = ".json"
 # Where the libraries that agents are made with look for their model server; the key is a placeholder as everywhere.
@@ -38,10 +40,12 @@ def read_headless(path: Path) -> AgentSpec:
     """
     try:
         data = path.read_bytes()
-        schema = convert(msgspec.json.decode(data), HeadlessSchema)
+        schema = convert(loads(data), HeadlessSchema)
     except OSError as error:
         raise AgentError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, msgspec.MsgspecError) as error:
+    except json.JSONDecodeError as error:
+        raise AgentError(f"{path}:{error.lineno}: not valid JSON ({error.msg} at column {error.colno})") from None
+    except (ValueError, RecursionError) as error:
         raise AgentError(f"{path}: {error}") from error
     for problem in _problems(schema):
         raise AgentError(f"{path}: {problem}")
@@ -61,7 +65,7 @@ def read_headless(path: Path) -> AgentSpec:
 
 def unread_keys(path: Path) -> str | None:
     """Tell in a line which keys of a schema file that can be read nobody reads; None when there are none."""
-    given = msgspec.json.decode(path.read_bytes())
+    given = loads(path.read_bytes())
     unread = ", ".join(_unread(given, msgspec.to_builtins(convert(given, HeadlessSchema)), ""))
     return f"{path}: keys that nobody reads: {unread}" if unread else None
 

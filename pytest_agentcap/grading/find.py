@@ -6,6 +6,7 @@ import ast
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,11 @@ def load_program(
     TypeScript module has by bun or node, any other executable file is a program. Raises GraderError when the file is
     none of these, and when a variable that it is to have is not set.
     """
-    named_variables(os.environ)
-    path = (base / value).absolute()
+    program = _program((base / value).absolute(), timeout_s, exports)
+    return replace(program, variables=named_variables(os.environ))
+
+
+def _program(path: Path, timeout_s: float, exports: Sequence[str]) -> ProgramGrader:
     try:
         mode = path.stat().st_mode
     except OSError as error:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,14 @@ class ProgramGrader:
     """Grade by a program that reads one JSON document on stdin and writes one on stdout.
 
     It is given `input`, `output`, and `hint`, `trajectory`, `metadata` and `cwd` where there are any. It starts in an
-    empty folder outside the workspace, with an empty home and no variable of the session but PATH, the locale and those
-    that AGENTCAP_GRADER_ENV names.
+    empty folder outside the workspace, with an empty home and no variable of the session but PATH and the locale;
+    `variables` are its own.
     """
 
     name: str
     argv: tuple[str, ...]
     timeout_s: float = DEFAULT_TIMEOUT_S
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def grade(self, given: GraderInput) -> GraderResult:
         """Return the program's verdict; raises GraderError with its last line on stderr when it gives none."""
@@ -88,7 +89,7 @@ class ProgramGrader:
         cwd, home, temporary = scratch / "cwd", scratch / "home", scratch / "tmp"
         for folder in (cwd, home, temporary):
             folder.mkdir()
-        env = clean_environment(os.environ, home=home, temporary=temporary) | named_variables(os.environ)
+        env = {**clean_environment(os.environ, home=home, temporary=temporary), **self.variables}
         try:
             return run_program(self.argv, stdin=stdin, cwd=cwd, env=env, timeout_s=self.timeout_s)
         except OSError as error:

@@ -167,6 +167,23 @@ def test_an_error_names_file_and_key(tmp_path, changes, said):
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{\n  "version": 1,\n  "name"', "own.json:3: not valid JSON (Expecting ':' delimiter at column 9)"),
+        ('{"version": 1, "version": 1}', 'own.json: the key "version" stands twice in one object'),
+        ("[]", "own.json: Expected `object`, got `array`"),
+        ("\ufeff{}", "own.json: "),
+    ],
+)
+def test_a_file_that_is_no_schema_is_told_with_its_line(tmp_path, text, said):
+    path = tmp_path / "own.json"
+    path.write_text(text)
+    with pytest.raises(AgentError) as error:
+        read_headless(path)
+    assert said in str(error.value)
+
+
 def test_keys_that_nobody_reads_are_told_and_do_no_harm(tmp_path):
     path = tmp_path / "own.json"
     assistant = {"path": "$.type", "value": "message", "role": "assistant"}

@@ -286,9 +286,9 @@ def test_a_grader_gets_the_variables_that_are_named_for_it(
     monkeypatch.setenv("OTHER_KEY", "k2")
     monkeypatch.setenv("AGENTCAP_GRADER_ENV", "JUDGE_KEY, LANG")
     monkeypatch.setenv("LANG", "C")
-    source = "import os\n" + GRADE + "    return {'pass': True, 'outcome': dict(os.environ)}"
+    (tmp_path / "g.py").write_text("import os\n" + GRADE + "    return {'pass': True, 'outcome': dict(os.environ)}")
 
-    seen = python(tmp_path, source).grade(given(workspace)).outcome
+    seen = load_grader("g.py", base=tmp_path).grade(given(workspace)).outcome
 
     assert seen is not None
     assert seen["JUDGE_KEY"] == "k1"
