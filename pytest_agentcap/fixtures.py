@@ -221,7 +221,7 @@ def agent_session(
         ),
         secrets=_capturing.secrets,
         workspace=preparing.workspace_of(workspace_source, task, state, request),
-        options=sandbox_options,
+        options=preparing.options_for(task, sandbox_options),
         label=_target.label or settings.label,
         grader_hashes=preparing.hashes_of(grader, state, request),
         bypass=settings.bypass,

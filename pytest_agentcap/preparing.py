@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,17 @@ def graders_for(own: GraderFiles, settings: Settings, request: pytest.FixtureReq
     pytest.fail(reason, pytrace=False)
 
 
+def options_for(task: Task, options: SandboxOptions) -> SandboxOptions:
+    """Return what a task's agent may use; one that is to have no internet has none, whatever the options say."""
+    return replace(options, network="model") if task.harbor and not task.harbor.allow_internet else options
+
+
 def verifier_for(task: Task, sandbox: Sandbox, options: SandboxOptions, log: Path) -> tuple[Grader, ...]:
-    """Return the verifier that a Harbor task brings; `log` is where its output goes."""
-    return (VerifierGrader(task.harbor, sandbox, options, log),) if task.harbor else ()
+    """Return the verifier that a Harbor task brings, with the network that it may use; `log` is for its output."""
+    if task.harbor is None:
+        return ()
+    allowed = options if task.harbor.verifier_internet else replace(options, network="model")
+    return (VerifierGrader(task.harbor, sandbox, allowed, log),)
 
 
 def hashes_of(own: GraderFiles, state: OwnerState, request: pytest.FixtureRequest) -> dict[str, str]:

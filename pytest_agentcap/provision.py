@@ -9,6 +9,7 @@ from pytest_agentcap.agents.commands import agent_files, variables_of
 from pytest_agentcap.agents.images import for_images, image_paths
 from pytest_agentcap.agents.skills import provide_skills
 from pytest_agentcap.agents.tools import set_up_tools
+from pytest_agentcap.corpus.harbortask import SOLUTION
 from pytest_agentcap.corpus.repotask import RepoTask
 from pytest_agentcap.plan import SessionPlan
 from pytest_agentcap.runs.masking import Mask
@@ -17,10 +18,11 @@ from pytest_agentcap.sandbox.patch import Baseline
 from pytest_agentcap.sandbox.tools import SET_UP
 
 
-def provide(plan: SessionPlan, box: SandboxSession, lease: str, scratch: Path) -> Baseline:
+def provide(plan: SessionPlan, box: SandboxSession, lease: str, scratch: Path, *, scripted: bool) -> Baseline:
     """Put in the workspace, skills and the agent's files; return what the workspace's changes are told from.
 
-    A workspace that a task's own image or a folder of tools has put something into is copied into `scratch`.
+    A workspace that a task's own image or a folder of tools has put something into is copied into `scratch`. A script
+    that acts out a task's solution finds its files; `scripted` says that no model is there to read them.
 
     Raises SandboxError.
     """
@@ -30,6 +32,8 @@ def provide(plan: SessionPlan, box: SandboxSession, lease: str, scratch: Path) -
         box.put_tree(source, box.workspace)
     if plan.task.harbor:
         source = _copied(box, scratch / "workspace-began")
+        if scripted and (solution := plan.task.harbor.folder / "solution").is_dir():
+            box.put_tree(solution, SOLUTION)
     if plan.task.repo:
         _make_folders(plan.task.repo, box)
     if plan.options.skills and plan.agent.skills:

@@ -199,7 +199,7 @@ class AgentSession:
         self._opened = Stage(plan, around, box, lease, watch, driver_of(scene), self._budget, commands)
         if around.state:
             self._monitor = Monitor.start(box.processes, around.state, lease)
-        self._baseline = provide(plan, box, lease.token, self._around.scratch)
+        self._baseline = provide(plan, box, lease.token, around.scratch, scripted=around.scripted is not None)
 
     def _run_task(self, task: Task) -> None:
         scripted = self._around.scripted

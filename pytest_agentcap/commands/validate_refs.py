@@ -27,6 +27,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("-g", "--grader", action="append", default=[], metavar="PATH", help="may be repeated")
     parser.add_argument("--run", action="store_true", help="act references out by the scripted model, and grade that")
     parser.add_argument("--sandbox", choices=("podman", "host"), default="podman", help="of --run (default podman)")
+    parser.add_argument("--network", choices=("model", "open"), default="model", help="of tasks (default model)")
     add_output(parser)
     parser.set_defaults(command=_run)
 
@@ -108,6 +109,8 @@ def _results_of_pytest(args: argparse.Namespace, folder: Path, *more: str) -> di
     from pytest_agentcap.runs.order import results_by_session
 
     words = [args.prompts, "-p", "agentcap", "--agent=loop", "--upstream=scripted", f"--sandbox={args.sandbox}", "-q"]
+    if args.network != "model":
+        words.append(f"--network={args.network}")
     graders = [f"--grader={grader}" for grader in args.grader]
     environment = {**os.environ, "AGENTCAP_WORKSPACE": str(folder)}
     done = subprocess.run(

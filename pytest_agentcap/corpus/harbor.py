@@ -2,67 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from pytest_agentcap.corpus.harbortask import HarborTask
+from pytest_agentcap.corpus.harborfile import TaskFile, hindrance, size_of
+from pytest_agentcap.corpus.harbortask import SOLUTION, HarborTask
 from pytest_agentcap.corpus.source import CorpusError, Entry
 
 TASK_FILE = "task.toml"
-PARTS = ("environment", "tests", "solution")
+PARTS = ("environment", "tests", "solution", "steps")
 _SOLUTION_END = "AGENTCAP_END_OF_SOLUTION"
 _DOCKERFILE = "environment/Dockerfile"
-_COMPOSE = ("docker-compose.yaml", "docker-compose.yml", "compose.yaml")
-_HOSTS = re.compile(r"\$\{\w+")
-
-
-class _Agent(msgspec.Struct, frozen=True):
-    timeout_sec: float = 600.0
-
-
-class _Verifier(msgspec.Struct, frozen=True):
-    timeout_sec: float = 600.0
-    env: dict[str, str] = {}
-
-
-class _Solution(msgspec.Struct, frozen=True):
-    env: dict[str, str] = {}
-
-
-class _Environment(msgspec.Struct, frozen=True):
-    docker_image: str | None = None
-    build_timeout_sec: float | None = None
-    env: dict[str, str] = {}
-    gpus: int = 0
-    cpus: float | None = None
-    memory: str | None = None
-    memory_mb: int | None = None
-    storage: str | None = None
-    storage_mb: int | None = None
-    allow_internet: bool = True
-    network_mode: str | None = None
-
-    @property
-    def online(self) -> bool:
-        """Tell whether the network may be used, by the newer key where it is there."""
-        return self.allow_internet if self.network_mode is None else self.network_mode == "public"
-
-
-class _File(msgspec.Struct, frozen=True):
-    agent: _Agent = _Agent()
-    verifier: _Verifier = _Verifier()
-    environment: _Environment = _Environment()
-    solution: _Solution = _Solution()
-    metadata: dict[str, object] = {}
 
 
 def is_harbor_task(path: Path) -> bool:
-    """Tell whether a file is the `task.toml` of a task folder."""
-    return path.name == TASK_FILE and (path.parent / "instruction.md").is_file()
+    """Tell whether a file is the `task.toml` of a task folder, of several steps or of one."""
+    if path.name != TASK_FILE:
+        return False
+    return (path.parent / "instruction.md").is_file() or any(path.parent.glob("steps/*/instruction.md"))
 
 
 def is_part_of_task(folder: Path) -> bool:
@@ -80,35 +40,34 @@ def read_harbor_task(path: Path, name: str) -> tuple[Entry, HarborTask]:
     """Read a task folder by its `task.toml`; `name` is what messages call that. Raises CorpusError."""
     folder = path.absolute().parent
     try:
-        told = msgspec.toml.decode(path.read_bytes(), type=_File)
-        instruction = (folder / "instruction.md").read_text("utf-8")
+        told = msgspec.toml.decode(path.read_bytes(), type=TaskFile)
+        prompts = tuple(each.read_text("utf-8").strip() for each in _instructions(folder, told))
         solution = folder / "solution" / "solve.sh"
         solved = solution.read_text("utf-8") if solution.is_file() else None
     except (OSError, ValueError) as error:
         raise CorpusError(f"{name}:1: cannot be read as a task: {error}; correct the file") from error
     environment = told.environment
     image = None if (folder / _DOCKERFILE).is_file() else environment.docker_image
-    for needed in ("tests/test.sh", *(() if image else (_DOCKERFILE,))):
-        if not (folder / needed).is_file():
-            raise CorpusError(f"{name}:1: there is no {needed} beside it; a task folder needs one")
-    for table, variables in (("environment", environment), ("verifier", told.verifier), ("solution", told.solution)):
-        _check_variables(variables.env, f"{table}.env", name)
+    reason = hindrance(folder, told)
+    _check(folder, told, () if reason else ("tests/test.sh", *(() if image else (_DOCKERFILE,))), name)
     task = HarborTask(
         folder=folder,
         verifier_timeout_s=told.verifier.timeout_sec,
         verifier_env=told.verifier.env,
         cpus=environment.cpus,
-        memory=_size(environment.memory, environment.memory_mb),
-        storage=_size(environment.storage, environment.storage_mb),
-        allow_internet=environment.online,
+        memory=size_of(environment.memory, environment.memory_mb),
+        storage=size_of(environment.storage, environment.storage_mb),
+        allow_internet=told.online(told.agent),
+        verifier_internet=told.online(told.verifier),
         image=image,
+        workdir=environment.workdir,
         build_timeout_s=environment.build_timeout_sec,
         env=environment.env,
-        hindrance=_hindrance(folder, environment),
+        hindrance=reason,
     )
     entry = Entry(
         line=1,
-        prompts=(instruction.strip(),),
+        prompts=prompts,
         id=folder.name,
         references=(_as_one_command(solved, told.solution.env),) if solved else (),
         metadata=dict(told.metadata),
@@ -117,26 +76,24 @@ def read_harbor_task(path: Path, name: str) -> tuple[Entry, HarborTask]:
     return entry, task
 
 
-def _size(text: str | None, megabytes: int | None) -> str | None:
-    return text or (f"{megabytes}m" if megabytes else None)
+def _instructions(folder: Path, told: TaskFile) -> tuple[Path, ...]:
+    steps = tuple(folder / "steps" / step.name / "instruction.md" for step in told.steps)
+    return steps or (folder / "instruction.md",)
 
 
-def _check_variables(variables: Mapping[str, str], table: str, name: str) -> None:
-    for variable, value in variables.items():
-        if _HOSTS.search(value):
-            problem = f"`{table}.{variable}` is to come from this machine's environment, which no container sees"
-            raise CorpusError(f"{name}:1: {problem}; write the value itself")
-        if not variable.isidentifier() or "\n" in value or "\0" in value:
-            raise CorpusError(f"{name}:1: `{table}.{variable}` cannot be a variable; write NAME = 'one line'")
-
-
-def _hindrance(folder: Path, environment: _Environment) -> str | None:
-    if any((folder / "environment" / compose).is_file() for compose in _COMPOSE):
-        return "it needs several containers (docker-compose), and a sandbox is one"
-    return "it asks for GPUs, and a sandbox has none" if environment.gpus else None
+def _check(folder: Path, told: TaskFile, parts: tuple[str, ...], name: str) -> None:
+    for part in parts:
+        if not (folder / part).is_file():
+            raise CorpusError(f"{name}:1: there is no {part} beside it; a task folder needs one")
+    for variable, value in told.variables():
+        if not variable.rpartition(".")[2].isidentifier() or "\n" in value or "\0" in value:
+            raise CorpusError(f"{name}:1: `{variable}` cannot be a variable; write NAME = 'one line'")
+    if told.environment.workdir and not told.environment.workdir.startswith("/"):
+        raise CorpusError(f"{name}:1: `environment.workdir` is no folder of a container; write it from `/` on")
 
 
 def _as_one_command(script: str, variables: Mapping[str, str]) -> str:
-    """Return a script as one command to act out: its blank lines do not part it."""
+    """Return a script as one command to act out: its blank lines do not part it, and it is the file that it was."""
+    path = f"{SOLUTION}/solve.sh"
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-    return f"bash <<'{_SOLUTION_END}'\n{exports}{script.rstrip()}\n{_SOLUTION_END}"
+    return f"cat > {path} <<'{_SOLUTION_END}'\n{script.rstrip()}\n{_SOLUTION_END}\n{exports}bash {path}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tempfile
 import time
 from collections.abc import Mapping
@@ -21,7 +22,10 @@ from pytest_agentcap.sandbox.task_image import TESTS, VERIFIER_LOGS
 _EMPTY = 'find "$1" -mindepth 1 -delete'
 _EMPTY_S = 60.0
 _MAX_REWARD_BYTES = 1 << 16
+_MAX_TESTS_BYTES = 1 << 20
 _LINE_CHARS = 300
+_REWARD_TEXT, _REWARD_JSON = "reward.txt", "reward.json"
+_FETCHES = re.compile(r"\b(?:apt-get|apk|curl|wget|uvx?|pip3?|npm)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,8 @@ class VerifierGrader:
     def grade(self, given: GraderInput) -> GraderResult:
         """Return the verdict: passed is exit code 0 and, where there is a reward file, a reward of 1.
 
-        Raises GraderError when the tests could not be run to their end.
+        Raises GraderError when the tests could not be run to their end, or leave no reward that can be read although
+        they speak of one.
         """
         if given.cwd is None:
             raise GraderError(f"grader {self.name}: there is no workspace to test; it needs a session at its end")
@@ -58,7 +63,7 @@ class VerifierGrader:
                     box.copy_out(VERIFIER_LOGS, logs)
             except (SandboxError, OSError) as error:
                 raise GraderError(f"grader {self.name}: {error}") from error
-            reward, rewards = read_reward(logs)
+            reward, rewards = self._read(logs, completed)
         return self._judged(completed, reward, rewards, time.monotonic() - started)
 
     def _run(self, box: SandboxSession, frozen: Path, scratch: Path) -> Completed:
@@ -78,6 +83,22 @@ class VerifierGrader:
             raise SandboxError(f"tests/test.sh was ended: {completed.limit or 'killed'}")
         return completed
 
+    def _read(self, logs: Path, completed: Completed) -> tuple[float | None, Mapping[str, Any] | None]:
+        try:
+            reward, rewards = read_reward(logs)
+        except ValueError as error:
+            raise GraderError(f"grader {self.name}: {error}{_last_line(self.log)}") from error
+        if reward is None and speaks_of_reward(self.task.folder / "tests"):
+            told = f"ended with exit code {completed.exit_code} and left no reward file"
+            raise GraderError(f"grader {self.name}: tests/test.sh {told}{self._hint()}{_last_line(self.log)}")
+        return reward, rewards
+
+    def _hint(self) -> str:
+        """Say that the tests fetch something, where they cannot: then their failure need not be the agent's."""
+        text = (self.task.folder / "tests" / "test.sh").read_text("utf-8", "replace")
+        closed = self.options.network != "open"
+        return " (it fetches something, which needs --network open)" if closed and _FETCHES.search(text) else ""
+
     def _judged(
         self, completed: Completed, reward: float | None, rewards: Mapping[str, Any] | None, duration_s: float
     ) -> GraderResult:
@@ -86,35 +107,66 @@ class VerifierGrader:
         # A reward that is claimed by tests that failed is not believed.
         passed = ended_well and score >= 1.0
         outcome = {"exit_code": completed.exit_code, "reward": reward, "rewards": rewards}
-        reasoning = None if passed else f"exit code {completed.exit_code}, reward {reward}{_last_line(self.log)}"
+        told = f"exit code {completed.exit_code}, reward {reward}"
+        reasoning = None if passed else f"{told}{self._hint()}{_last_line(self.log)}"
         return GraderResult(
             self.name, passed, score if ended_well else min(score, 0.999), reasoning, outcome, duration_s
         )
 
 
+def speaks_of_reward(tests: Path) -> bool:
+    """Tell whether tests name a reward file: then one that is missing means that they came to no verdict."""
+    names = (_REWARD_TEXT.encode(), _REWARD_JSON.encode())
+    files = (path for path in tests.rglob("*") if path.is_file() and path.stat().st_size <= _MAX_TESTS_BYTES)
+    return any(name in path.read_bytes() for path in files for name in names)
+
+
 def read_reward(logs: Path) -> tuple[float | None, Mapping[str, Any] | None]:
-    """Read `reward.txt`, a number, or `reward.json`, an object of numbers of which `reward` counts, or the only one.
+    """Return the reward, and the object of rewards where there is one; None and None where there is no file.
 
-    None and None where there is neither, or none that can be read.
+    The reward is `reward` of `reward.json`, else the number of `reward.txt`, else the mean of what is in `reward.json`,
+    each value held to 0 to 1. Raises ValueError for a file that holds no such thing.
     """
-    for path in (logs / "reward.txt", logs / "reward.json"):
-        if not path.is_file() or path.stat().st_size > _MAX_REWARD_BYTES:
-            continue
-        try:
-            told = json.loads(path.read_text("utf-8"))
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(told, dict):
-            one = told.get("reward", next(iter(told.values())) if len(told) == 1 else None)
-            return _number(one), told
-        return _number(told), None
-    return None, None
+    rewards = _read_json(logs / _REWARD_JSON)
+    if rewards is not None and "reward" in rewards:
+        return _number(rewards["reward"], _REWARD_JSON), rewards
+    if (text := _text_of(logs / _REWARD_TEXT)) is not None:
+        return _number(text, _REWARD_TEXT), rewards
+    if rewards is None:
+        return None, None
+    values = [min(1.0, max(0.0, _number(value, _REWARD_JSON))) for value in rewards.values()]
+    if not values:
+        raise ValueError(f"{_REWARD_JSON} holds no reward")
+    return sum(values) / len(values), rewards
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+def _read_json(path: Path) -> Mapping[str, Any] | None:
+    if (text := _text_of(path)) is None:
         return None
-    return float(value)
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} is not JSON: {text[:_LINE_CHARS]!r}") from error
+    return told if isinstance(told, dict) else {"reward": told}
+
+
+def _text_of(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    if path.stat().st_size > _MAX_REWARD_BYTES:
+        raise ValueError(f"{path.name} is larger than {_MAX_REWARD_BYTES} bytes")
+    return path.read_text("utf-8", "replace")
+
+
+def _number(value: object, name: str) -> float:
+    """Return a reward as Harbor does: `1`, `.5` and true are numbers, and what is not finite is none."""
+    try:
+        number = float(value) if isinstance(value, int | float | str) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{name} holds no number: {str(value)[:_LINE_CHARS]!r}")
+    return number
 
 
 def _last_line(log: Path) -> str:

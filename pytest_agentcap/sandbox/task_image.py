@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_agentcap.corpus.harbortask import HarborTask
+from pytest_agentcap.corpus.harbortask import SOLUTION, HarborTask
 from pytest_agentcap.runs.names import safe_name
 from pytest_agentcap.sandbox.base import Doorway, Sandbox, SandboxError, SandboxOptions, SandboxSession
 from pytest_agentcap.sandbox.images import (
@@ -28,7 +28,8 @@ from pytest_agentcap.sandbox.podman_session import WORKSPACE
 from pytest_agentcap.sandbox.reaper import OwnerState
 from pytest_agentcap.sandbox.service import connect, explained
 
-VERIFIER_LOGS = "/logs/verifier"
+LOGS = "/logs"
+VERIFIER_LOGS = f"{LOGS}/verifier"
 TESTS = "/tests"
 
 _FROM = re.compile(r"^FROM\s+\S+(.*)$", re.MULTILINE)
@@ -46,7 +47,7 @@ ENV PATH=/opt/agent/bin:/opt/node/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/
 """
 _TASK_LAYER = """
 USER root
-RUN mkdir -p {workdir} {logs} {tests} && chown -R agent:agent {workdir} {logs} {tests}
+RUN mkdir -p {folders} {logs}/agent {logs}/artifacts && chown -R agent:agent {folders} {logs}
 WORKDIR {workdir}
 USER agent
 """
@@ -70,14 +71,13 @@ class TaskSandbox:
         return self._prepared(lambda _line: None).start(name, doorway, self.limited(options))
 
     def limited(self, options: SandboxOptions) -> SandboxOptions:
-        """Return options with the task's limits; a task that allows no internet has none, whatever they say."""
+        """Return options with the task's limits."""
         task = self._task
         return replace(
             options,
             cpus=task.cpus or options.cpus,
             memory=_size(task.memory) or options.memory,
             disk=_size(task.storage) or options.disk,
-            network=options.network if task.allow_internet else "model",
         )
 
     def _prepared(self, progress: Callable[[str], None]) -> PodmanSandbox:
@@ -94,7 +94,7 @@ class TaskSandbox:
             below, digest = name, content_hash(folder, {})
             if not stands_on_base(folder):
                 below, digest = f"{name}-base", self._shared_layer(name, digest, Path(scratch, "base"), progress)
-        workdir = self._workdir(image_name(name))
+        workdir = self._task.workdir or self._workdir(image_name(name))
         layer = self._state.folder / f"w{os.getpid()}-{name}-{self._agent}"
         _agent_context(self._agent_folder, layer, below, digest, workdir, self._task.env)
         sandbox = PodmanSandbox(f"{name}-{self._agent}", layer, self._uri, self._state, workspace=workdir)
@@ -154,7 +154,8 @@ def _agent_context(
     *_, last = _FROM.finditer(text)
     text = f"{text[: last.start()]}FROM {image_name(below)}{last[1]}\n# {digest}\nUSER root{text[last.end() :]}"
     text += "".join(f"\nENV {name}={_quoted(value)}" for name, value in variables.items())
-    text += _TASK_LAYER.format(workdir=workdir, logs=VERIFIER_LOGS, tests=TESTS)
+    folders = " ".join((workdir, VERIFIER_LOGS, TESTS, SOLUTION))
+    text += _TASK_LAYER.format(workdir=workdir, folders=folders, logs=LOGS)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         made = Path(scratch, "layer")
         shutil.copytree(source, made)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from pytest_agentcap.corpus.harbor import is_part_of_task
 from pytest_agentcap.corpus.reader import CorpusError, corpus_files, corpus_name, read_corpus
-from pytest_agentcap.grading.verifier import read_reward
-from pytest_agentcap.sandbox.base import SandboxError
+from pytest_agentcap.grading.verifier import read_reward, speaks_of_reward
+from pytest_agentcap.preparing import options_for, verifier_for
+from pytest_agentcap.sandbox.base import SandboxError, SandboxOptions
 from pytest_agentcap.sandbox.task_image import task_sandbox, whole_name
 from pytest_agentcap.upstream.script import split_commands
 
@@ -70,7 +70,9 @@ def test_a_task_folder_is_one_task_named_after_it(folder):
 def test_a_solution_is_acted_out_in_one_shell(folder):
     (task,) = read_corpus(folder / "task.toml", root=folder)
     (command,) = split_commands(task.references[0])
-    assert """export WHAT='it'"'"'s'\ncd /app\n\nx=1\n\necho $x""" in command
+    assert command.startswith("cat > /solution/solve.sh <<'")
+    assert "\ncd /app\n\nx=1\n\necho $x\n" in command
+    assert command.endswith("""\nexport WHAT='it'"'"'s'\nbash /solution/solve.sh""")
 
 
 def test_parts_of_a_task_are_not_collected(folder, project):
@@ -132,24 +134,83 @@ def test_the_network_is_told_by_either_key(folder, old, new, online):
     assert task.harbor.allow_internet is online
 
 
-@pytest.mark.parametrize("table", ["verifier", "environment"])
-def test_a_value_of_this_machine_goes_into_no_container(folder, table):
-    text = re.sub(r"env = \{.*\}", "", FILES["task.toml"]) + f"[{table}.env]\nKEY = '${{SECRET:-x}}'\n"
+def test_each_phase_may_have_a_network_mode_of_its_own(folder):
+    text = "[environment]\nnetwork_mode = 'no-network'\n[verifier]\nnetwork_mode = 'public'\n"
     (folder / "task.toml").write_text(text)
-    with pytest.raises(CorpusError, match=rf"task\.toml:1: `{table}\.env\.KEY` is to come from this machine's"):
+    (task,) = read_corpus(folder / "task.toml", root=folder)
+    assert task.harbor
+    assert (task.harbor.allow_internet, task.harbor.verifier_internet) == (False, True)
+    assert options_for(task, SandboxOptions(network="open")).network == "model"
+    (grader,) = verifier_for(task, None, SandboxOptions(network="open"), folder / "log")
+    assert grader.options.network == "open"
+
+
+def test_a_working_directory_counts_more_than_the_images(folder):
+    (folder / "task.toml").write_text("[environment]\nworkdir = '/srv/x'\n")
+    (task,) = read_corpus(folder / "task.toml", root=folder)
+    assert task.harbor
+    assert task.harbor.workdir == "/srv/x"
+    assert task.timeout_s is None
+    (folder / "task.toml").write_text("[environment]\nworkdir = 'x'\n")
+    with pytest.raises(CorpusError, match=r"task\.toml:1: `environment\.workdir` is no folder of a container"):
         read_corpus(folder / "task.toml", root=folder)
 
 
-@pytest.mark.parametrize(("name", "said"), [("gpus", "asks for GPUs"), ("compose", "needs several containers")])
-def test_what_no_sandbox_can_be_is_told_when_it_is_to_run(folder, name, said):
-    if name == "gpus":
-        (folder / "task.toml").write_text(FILES["task.toml"].replace("gpus = 0", "gpus = 1"))
-    else:
-        (folder / "environment/docker-compose.yaml").write_text("services: {}\n")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[environment]\ngpus = 1", "it asks for GPUs"),
+        ("[environment]\ntpu = {type = 'v4', topology = '2x2'}", "it asks for TPUs"),
+        ("[environment]\nos = 'Windows'", "it is for Windows"),
+        ("[environment]\nskills_dir = '/skills'", "it brings skills"),
+        ("[environment.healthcheck]\ncommand = 'true'", "it waits for a service"),
+        ("[[environment.mcp_servers]]\nname = 'x'\nurl = 'http://x'", "it brings MCP servers"),
+        ("[[verifier.collect]]\ncommand = 'dump'", "it runs commands after the agent"),
+        ("[verifier.environment]\ndocker_image = 'x'", "its verifier has an image of its own"),
+        ("[verifier.env]\nKEY = '${SECRET:-x}'", "`verifier.env.KEY` is to come from this machine's"),
+        ("[environment.env]\nKEY = '${SECRET}'", "`environment.env.KEY` is to come from this machine's"),
+    ],
+)
+def test_what_no_sandbox_can_do_is_told_when_it_is_to_run(folder, text, said):
+    (folder / "task.toml").write_text(text)
+    assert said in hindrance_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("environment/docker-compose.yaml", "", "it needs several containers"),
+        ("tests/Dockerfile", "[verifier]\nenvironment_mode = 'separate'", "its verifier has an image of its own"),
+        ("trajectory.json", "", "it goes on from a conversation"),
+    ],
+)
+def test_so_is_what_files_beside_it_ask_for(folder, name, text, said):
+    (folder / "task.toml").write_text(text)
+    (folder / name).write_text("{}\n")
+    # A task that cannot be run here need not be whole by the rules of those that can.
+    (folder / "environment/Dockerfile").unlink()
+    assert said in hindrance_of(folder)
+
+
+def test_steps_are_collected_and_told(folder, project):
+    (folder / "task.toml").write_text("[[steps]]\nname = 'first'\n[[steps]]\nname = 'second'\n")
+    (folder / "instruction.md").unlink()
+    for name in ("first", "second"):
+        (folder / "steps" / name / "tests").mkdir(parents=True)
+        (folder / "steps" / name / "instruction.md").write_text(f"Do the {name}.\n")
+        (folder / "steps" / name / "tests/test_it.py").write_text("def test_it(): pass\n")
+    assert len(project.ids(str(folder.parent))) == 1
+    (task,) = read_corpus(folder / "task.toml", root=folder)
+    assert task.prompts == ("Do the first.", "Do the second.")
+    assert "it has several steps" in hindrance_of(folder)
+
+
+def hindrance_of(folder: Path) -> str:
     (task,) = read_corpus(folder / "task.toml", root=folder)
     assert task.harbor
-    with pytest.raises(SandboxError, match=rf"first-task cannot be run here: it {said}"):
+    with pytest.raises(SandboxError, match="first-task cannot be run here: ") as caught:
         task_sandbox(task.harbor, "podman", "loop", folder, "unix:///none", None)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["[agent]\ntimeout_sec = 'soon'\n", "[agent\n"])
@@ -160,19 +221,43 @@ def test_a_task_file_that_is_wrong_is_told(folder, text):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "reward"),
+    ("files", "reward"),
     [
-        ("reward.txt", "1\n", 1.0),
-        ("reward.txt", "0.25", 0.25),
-        ("reward.txt", "true", None),
-        ("reward.txt", "NaN", None),
-        ("reward.txt", "", None),
-        ("reward.json", '{"reward": 0.5, "style": 1}', 0.5),
-        ("reward.json", '{"tests": 0.5}', 0.5),
-        ("reward.json", '{"tests": 0.5, "style": 1}', None),
-        ("other.txt", "1", None),
+        ({"reward.txt": "1\n"}, 1.0),
+        ({"reward.txt": " .25"}, 0.25),
+        ({"reward.json": '{"reward": 0.5, "style": 1, "why": "late"}'}, 0.5),
+        ({"reward.json": '{"reward": false}'}, 0.0),
+        ({"reward.json": '{"tests": 0.5}'}, 0.5),
+        ({"reward.json": '{"tests": 0, "speedup": 12.5}'}, 0.5),
+        ({"reward.json": '{"reward": 0}', "reward.txt": "1"}, 0.0),
+        ({"reward.json": '{"tests": 1, "style": 1}', "reward.txt": "0"}, 0.0),
+        ({"other.txt": "1"}, None),
     ],
 )
-def test_rewards_are_numbers_or_there_is_none(tmp_path, name, text, reward):
-    (tmp_path / name).write_text(text)
+def test_rewards_are_numbers(tmp_path, files, reward):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
     assert read_reward(tmp_path)[0] == reward
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("reward.txt", "true", "reward.txt holds no number: 'true'"),
+        ("reward.txt", "NaN", "reward.txt holds no number"),
+        ("reward.txt", "", "reward.txt holds no number"),
+        ("reward.json", "", "reward.json is not JSON"),
+        ("reward.json", "{}", "reward.json holds no reward"),
+        ("reward.json", '{"tests": 1, "style": null}', "reward.json holds no number: 'None'"),
+    ],
+)
+def test_a_reward_that_cannot_be_read_is_no_verdict(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=said):
+        read_reward(tmp_path)
+
+
+def test_tests_that_name_a_reward_file_owe_one(folder):
+    assert not speaks_of_reward(folder / "tests")
+    (folder / "tests/test_outputs.py").write_text("open('/logs/verifier/reward.json', 'w')\n")
+    assert speaks_of_reward(folder / "tests")

@@ -66,6 +66,18 @@ def test_an_agent_that_cheats_fails(task, tmp_path):
     assert "dev.json" not in patch
 
 
+def test_tests_that_name_a_reward_and_leave_none_are_no_failure_of_the_agent(task, tmp_path):
+    (task / "tests/test.sh").write_text(
+        "set -e\ncurl -sf http://none.invalid/tool\necho 1 > /logs/verifier/reward.txt\n"
+    )
+    result = run(task, tmp_path)
+    assert (result["verdict"], result["reason"]) == (
+        "grader_error",
+        "grader verifier: tests/test.sh ended with exit code 6 and left no reward file "
+        "(it fetches something, which needs --network open)",
+    )
+
+
 def test_tests_that_do_not_end_are_no_failure_of_the_agent(task, tmp_path):
     (task / "tests/test.sh").write_text("sleep 600\n")
     (task / "task.toml").write_text("[verifier]\ntimeout_sec = 2\n")
@@ -91,7 +103,10 @@ def test_a_task_may_name_an_image_and_variables_instead_of_a_dockerfile(task, tm
     shutil.rmtree(task / "environment")
     environment = "docker_image = 'localhost/agentcap-base:latest'\nenv = {TOLD = 'a \"$HOME\" \\b'}\n"
     (task / "task.toml").write_text(f'[environment]\n{environment}[solution.env]\nMORE = "it\'s"\n')
-    (task / "solution/solve.sh").write_text('printf "%s|%s" "$TOLD" "$MORE" > told\n')
+    (task / "solution/solve.sh").write_text('. "$(dirname "${BASH_SOURCE[0]}")/parts/tell.sh"\n')
+    (task / "solution/parts").mkdir()
+    (task / "solution/parts/tell.sh").write_text('printf "%s|%s" "$TOLD" "$MORE" > told\n')
+    (task / "tests/check.py").unlink()
     (task / "tests/test.sh").write_text("""test "$(cat told)" = "$TOLD|it's" && test "$TOLD" = 'a "$HOME" \\b'\n""")
     result = run(task, tmp_path)
     assert result["verdict"] == "passed", result
