@@ -53,7 +53,7 @@ def read_harbor_task(path: Path, name: str) -> tuple[Entry, HarborTask]:
     task = HarborTask(
         folder=folder,
         verifier_timeout_s=told.verifier.timeout_sec,
-        verifier_env=told.verifier.env,
+        verifier_env=told.verifier.variables,
         cpus=environment.cpus,
         memory=size_of(environment.memory, environment.memory_mb),
         storage=size_of(environment.storage, environment.storage_mb),

@@ -56,6 +56,10 @@ class Verifier(msgspec.Struct, frozen=True):
     collect: list[object] | None = None
 
     @property
+    def variables(self) -> dict[str, str]:
+        return {**(self.environment.env if self.environment else {}), **self.env}
+
+    @property
     def separate(self) -> bool:
         """Tell whether it has an environment of its own, which may have an image of its own."""
         return self.environment is not None if self.environment_mode is None else self.environment_mode == _SEPARATE
@@ -80,12 +84,15 @@ class TaskFile(msgspec.Struct, frozen=True):
     metadata: dict[str, object] = {}
 
     def online(self, phase: Agent | Verifier) -> bool:
-        """Tell whether a phase may use the whole network: by its own mode, else the environment's."""
-        return self.environment.online if phase.network_mode is None else phase.network_mode == _PUBLIC
+        """Tell whether a phase may use the whole network: by its own mode, else that of its environment."""
+        own = phase.environment if isinstance(phase, Verifier) else None
+        return (own or self.environment).online if phase.network_mode is None else phase.network_mode == _PUBLIC
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """Yield the variables of all tables with their values, named as in the file."""
         env = {"environment": self.environment.env, "verifier": self.verifier.env, "solution": self.solution.env}
+        if self.verifier.environment:
+            env["verifier.environment"] = self.verifier.environment.env
         for table, variables in env.items():
             for name, value in variables.items():
                 yield f"{table}.env.{name}", value
@@ -113,7 +120,7 @@ def _hindrances(folder: Path, told: TaskFile) -> Iterator[str]:
     if environment.skills_dir:
         yield "it brings skills (`environment.skills_dir`), which agents are not told of: use --skills without that key"
     if environment.healthcheck:
-        yield "it waits for a service (`environment.healthcheck`), and nothing of its image is started in a sandbox"
+        yield "it runs a command before the agent (`environment.healthcheck`), which no sandbox does"
     if verifier.collect:
         yield "it runs commands after the agent (`verifier.collect`), and a container is stopped by then"
     if verifier.separate and (_has_image(verifier.environment) or _builds_an_image(folder / "tests")):

@@ -145,6 +145,15 @@ def test_each_phase_may_have_a_network_mode_of_its_own(folder):
     assert grader.options.network == "open"
 
 
+def test_a_verifiers_own_environment_says_what_the_verifier_may(folder):
+    text = "[verifier.environment]\nnetwork_mode = 'no-network'\nenv = {A = '1', B = '1'}\n[verifier.env]\nB = '2'\n"
+    (folder / "task.toml").write_text(text)
+    (task,) = read_corpus(folder / "task.toml", root=folder)
+    assert task.harbor
+    assert (task.harbor.allow_internet, task.harbor.verifier_internet) == (True, False)
+    assert (task.harbor.verifier_env, task.harbor.hindrance) == ({"A": "1", "B": "2"}, None)
+
+
 def test_a_working_directory_counts_more_than_the_images(folder):
     (folder / "task.toml").write_text("[environment]\nworkdir = '/srv/x'\n")
     (task,) = read_corpus(folder / "task.toml", root=folder)
@@ -163,7 +172,7 @@ def test_a_working_directory_counts_more_than_the_images(folder):
         ("[environment]\ntpu = {type = 'v4', topology = '2x2'}", "it asks for TPUs"),
         ("[environment]\nos = 'Windows'", "it is for Windows"),
         ("[environment]\nskills_dir = '/skills'", "it brings skills"),
-        ("[environment.healthcheck]\ncommand = 'true'", "it waits for a service"),
+        ("[environment.healthcheck]\ncommand = 'true'", "it runs a command before the agent"),
         ("[[environment.mcp_servers]]\nname = 'x'\nurl = 'http://x'", "it brings MCP servers"),
         ("[[verifier.collect]]\ncommand = 'dump'", "it runs commands after the agent"),
         ("[verifier.environment]\ndocker_image = 'x'", "its verifier has an image of its own"),
