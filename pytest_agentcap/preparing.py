@@ -26,7 +26,7 @@ from pytest_agentcap.replay.matcher import Identity
 from pytest_agentcap.replay.replay import Replay, ReplayFor
 from pytest_agentcap.sandbox.base import Sandbox, SandboxError, SandboxOptions
 from pytest_agentcap.sandbox.reaper import OwnerState
-from pytest_agentcap.sandbox.task_image import task_sandbox
+from pytest_agentcap.sandbox.task_image import TaskSandbox, task_sandbox
 from pytest_agentcap.sandbox.workspace import Repository, Workspace, prepare_repository, prepare_workspace
 from pytest_agentcap.settings import Settings
 
@@ -100,7 +100,8 @@ def verifier_for(task: Task, sandbox: Sandbox, options: SandboxOptions, log: Pat
     if task.harbor is None:
         return ()
     allowed = options if task.harbor.verifier_internet else replace(options, network="model")
-    return (VerifierGrader(task.harbor, sandbox, allowed, log),)
+    place = sandbox.verifier if isinstance(sandbox, TaskSandbox) else sandbox
+    return (VerifierGrader(task.harbor, place, allowed, log),)
 
 
 def hashes_of(own: GraderFiles, state: OwnerState, request: pytest.FixtureRequest) -> dict[str, str]:

@@ -59,6 +59,7 @@ def ask_graders(task: Task, stage: Stage, progress: Progress, frozen: Path, step
         references=task.references,
         changed=progress.patch.names if progress.patch else None,
         bench=_bench(stage, frozen),
+        copy_entry=stage.box.copy_entry,
     )
     return run_graders(stage.plan.graders, given)
 

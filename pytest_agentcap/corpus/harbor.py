@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from pytest_agentcap.corpus.harborfile import TaskFile, hindrance, size_of
-from pytest_agentcap.corpus.harbortask import SOLUTION, HarborTask
+from pytest_agentcap.corpus.harborfile import Environment, TaskFile, hindrance, size_of
+from pytest_agentcap.corpus.harbortask import DOCKERFILE, SOLUTION, HarborTask, Separate, TaskContainer
 from pytest_agentcap.corpus.source import CorpusError, Entry
 
 TASK_FILE = "task.toml"
 PARTS = ("environment", "tests", "solution", "steps")
 _SOLUTION_END = "AGENTCAP_END_OF_SOLUTION"
-_DOCKERFILE = "environment/Dockerfile"
+# What a verifier of its own is given though no task says so.
+_PUBLISHED = "/logs/artifacts"
 
 
 def is_harbor_task(path: Path) -> bool:
@@ -46,23 +48,20 @@ def read_harbor_task(path: Path, name: str) -> tuple[Entry, HarborTask]:
         solved = solution.read_text("utf-8") if solution.is_file() else None
     except (OSError, ValueError) as error:
         raise CorpusError(f"{name}:1: cannot be read as a task: {error}; correct the file") from error
-    environment = told.environment
-    image = None if (folder / _DOCKERFILE).is_file() else environment.docker_image
-    reason = hindrance(folder, told)
-    _check(folder, told, () if reason else ("tests/test.sh", *(() if image else (_DOCKERFILE,))), name)
+    reason, own = hindrance(folder, told), folder / "environment"
+    image = None if (own / DOCKERFILE).is_file() else told.environment.docker_image
+    needed = ("tests/test.sh", *(() if image else (f"environment/{DOCKERFILE}",)))
+    _check(folder, told, () if reason else needed, name)
+    given = _given(told) if told.verifier.separate else ()
+    container = _container(told.environment, own, image, given)
     task = HarborTask(
         folder=folder,
+        container=container,
         verifier_timeout_s=told.verifier.timeout_sec,
         verifier_env=told.verifier.variables,
-        cpus=environment.cpus,
-        memory=size_of(environment.memory, environment.memory_mb),
-        storage=size_of(environment.storage, environment.storage_mb),
         allow_internet=told.online(told.agent),
         verifier_internet=told.online(told.verifier),
-        image=image,
-        workdir=environment.workdir,
-        build_timeout_s=environment.build_timeout_sec,
-        env=environment.env,
+        separate=_separate(folder / "tests", told, container),
         hindrance=reason,
     )
     entry = Entry(
@@ -74,6 +73,36 @@ def read_harbor_task(path: Path, name: str) -> tuple[Entry, HarborTask]:
         timeout_s=told.agent.timeout_sec,
     )
     return entry, task
+
+
+def _container(told: Environment, folder: Path, image: str | None, given: tuple[str, ...]) -> TaskContainer:
+    return TaskContainer(
+        folder=folder,
+        image=image,
+        workdir=told.workdir,
+        build_timeout_s=told.build_timeout_sec,
+        env=told.env,
+        cpus=told.cpus,
+        memory=size_of(told.memory, told.memory_mb),
+        storage=size_of(told.storage, told.storage_mb),
+        given=given,
+    )
+
+
+def _given(told: TaskFile) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((_PUBLISHED, *(str(PurePosixPath(each.source)) for each in told.published))))
+
+
+def _separate(tests: Path, told: TaskFile, agents: TaskContainer) -> Separate | None:
+    """Return a verifier's own container: of the image that it names, else of its Dockerfile, else of the task's."""
+    if not told.verifier.separate:
+        return None
+    own = told.verifier.environment
+    named = own.docker_image if own else None
+    has_tests = bool(named) or (tests / DOCKERFILE).is_file()
+    folder, image = (tests, named) if has_tests else (agents.folder, agents.image)
+    container = _container(own or told.environment, folder, image, agents.given)
+    return Separate(replace(container, build_timeout_s=container.build_timeout_s or agents.build_timeout_s), has_tests)
 
 
 def _instructions(folder: Path, told: TaskFile) -> tuple[Path, ...]:
@@ -88,8 +117,9 @@ def _check(folder: Path, told: TaskFile, parts: tuple[str, ...], name: str) -> N
     for variable, value in told.variables():
         if not variable.rpartition(".")[2].isidentifier() or "\n" in value or "\0" in value:
             raise CorpusError(f"{name}:1: `{variable}` cannot be a variable; write NAME = 'one line'")
-    if told.environment.workdir and not told.environment.workdir.startswith("/"):
-        raise CorpusError(f"{name}:1: `environment.workdir` is no folder of a container; write it from `/` on")
+    for table, each in (("environment", told.environment), ("verifier.environment", told.verifier.environment)):
+        if each and each.workdir and not each.workdir.startswith("/"):
+            raise CorpusError(f"{name}:1: `{table}.workdir` is no folder of a container; write it from `/` on")
 
 
 def _as_one_command(script: str, variables: Mapping[str, str]) -> str:

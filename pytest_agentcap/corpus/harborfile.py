@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -73,6 +73,12 @@ class Step(msgspec.Struct, frozen=True):
     name: str
 
 
+class Artifact(msgspec.Struct, frozen=True):
+    source: str
+    exclude: list[str] = []
+    service: str | None = None
+
+
 class TaskFile(msgspec.Struct, frozen=True):
     """Hold the keys that change what a task is; others are passed over."""
 
@@ -81,12 +87,18 @@ class TaskFile(msgspec.Struct, frozen=True):
     environment: Environment = Environment()
     solution: Solution = Solution()
     steps: list[Step] = []
+    artifacts: list[str | Artifact] = []
     metadata: dict[str, object] = {}
 
     def online(self, phase: Agent | Verifier) -> bool:
         """Tell whether a phase may use the whole network: by its own mode, else that of its environment."""
         own = phase.environment if isinstance(phase, Verifier) else None
         return (own or self.environment).online if phase.network_mode is None else phase.network_mode == _PUBLIC
+
+    @property
+    def published(self) -> tuple[Artifact, ...]:
+        """Return what a separate verifier is given."""
+        return tuple(Artifact(each) if isinstance(each, str) else each for each in self.artifacts)
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """Yield the variables of all tables with their values, named as in the file."""
@@ -105,29 +117,44 @@ def hindrance(folder: Path, told: TaskFile) -> str | None:
 
 def _hindrances(folder: Path, told: TaskFile) -> Iterator[str]:
     environment, verifier = told.environment, told.verifier
+    environments = (environment, *((verifier.environment,) if verifier.environment else ()))
     if _is_composed(folder / "environment"):
         yield "it needs several containers (docker-compose), and a sandbox is one"
     if told.steps:
         yield "it has several steps with tests of their own, and a task here is verified once, at its end"
-    if environment.os.lower() != "linux":
-        yield f"it is for {environment.os}, and a sandbox is Linux"
-    if environment.gpus:
-        yield "it asks for GPUs, and a sandbox has none"
-    if environment.tpu:
-        yield "it asks for TPUs, and a sandbox has none"
+    for each in environments:
+        if each.os.lower() != "linux":
+            yield f"it is for {each.os}, and a sandbox is Linux"
+        if each.gpus:
+            yield "it asks for GPUs, and a sandbox has none"
+        if each.tpu:
+            yield "it asks for TPUs, and a sandbox has none"
+        if each.healthcheck:
+            yield "it runs a command before agent or verifier (`healthcheck`), which no sandbox does"
     if environment.mcp_servers:
         yield "it brings MCP servers (`environment.mcp_servers`), which agents are not told of"
     if environment.skills_dir:
         yield "it brings skills (`environment.skills_dir`), which agents are not told of: use --skills without that key"
-    if environment.healthcheck:
-        yield "it runs a command before the agent (`environment.healthcheck`), which no sandbox does"
     if verifier.collect:
         yield "it runs commands after the agent (`verifier.collect`), and a container is stopped by then"
-    if verifier.separate and (_has_image(verifier.environment) or _builds_an_image(folder / "tests")):
-        yield "its verifier has an image of its own, and here it runs in the task's"
+    if verifier.separate:
+        yield from _hindrances_of_separate(folder, told)
     if (folder / "trajectory.json").is_file():
         yield "it goes on from a conversation (trajectory.json), and a session begins with none"
     yield from _unset_variables(told)
+
+
+def _hindrances_of_separate(folder: Path, told: TaskFile) -> Iterator[str]:
+    if _is_composed(folder / "tests"):
+        yield "its verifier needs several containers (docker-compose), and a sandbox is one"
+    for artifact in told.published:
+        path = PurePosixPath(artifact.source)
+        if not path.is_absolute() or not path.name or ".." in path.parts:
+            yield f"its verifier is given `{artifact.source}`, which is no path of a file or a folder from `/` on"
+        if artifact.service not in (None, "main"):
+            yield f"its verifier is given `{path}` of another container ({artifact.service}), and a sandbox is one"
+        if artifact.exclude:
+            yield f"its verifier is given `{path}` without some files (`exclude`), and here a folder is copied whole"
 
 
 def _unset_variables(told: TaskFile) -> Iterator[str]:
@@ -138,14 +165,6 @@ def _unset_variables(told: TaskFile) -> Iterator[str]:
 
 def _is_composed(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _COMPOSE)
-
-
-def _builds_an_image(folder: Path) -> bool:
-    return (folder / "Dockerfile").is_file() or _is_composed(folder)
-
-
-def _has_image(environment: Environment | None) -> bool:
-    return environment is not None and bool(environment.docker_image)
 
 
 def size_of(text: str | None, megabytes: float | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,7 +35,8 @@ class GraderInput:
     result, whose workspace is gone. `trajectory` has the steps as result files tell them, where they are known. The
     rest is for built-in graders: `references` are the task's, `changed` names the files of the workspace that the
     session changed, None where that is not known, and `bench` runs programs over a copy of the workspace, None where
-    there is none.
+    there is none. `copy_entry` copies a file or a folder of the agent's sandbox, which has stopped, as its method of
+    that name does; None where there is no sandbox any more.
     """
 
     input: str | tuple[str, ...]
@@ -49,6 +50,7 @@ class GraderInput:
     references: tuple[str, ...] = ()
     changed: tuple[str, ...] | None = None
     bench: Bench | None = None
+    copy_entry: Callable[[str, Path], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,17 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_agentcap.corpus.harbortask import HarborTask
 from pytest_agentcap.grading.base import GraderError, GraderInput, GraderResult
 from pytest_agentcap.sandbox.base import Command, Completed, Sandbox, SandboxError, SandboxOptions, SandboxSession
+from pytest_agentcap.sandbox.copyout import is_cut
 from pytest_agentcap.sandbox.egress import ClosedDoor
 from pytest_agentcap.sandbox.task_image import TESTS, VERIFIER_LOGS
 
-_EMPTY = 'find "$1" -mindepth 1 -delete'
+_EMPTY = 'test ! -d "$1" || find "$1" -mindepth 1 -delete'
 _EMPTY_S = 60.0
 _MAX_REWARD_BYTES = 1 << 16
 _MAX_TESTS_BYTES = 1 << 20
@@ -32,8 +33,8 @@ _FETCHES = re.compile(r"\b(?:apt-get|apk|curl|wget|uvx?|pip3?|npm)\b")
 class VerifierGrader:
     """Run `tests/test.sh` in a fresh container of the task's image, where the workspace is a copy of the agent's.
 
-    Of all that the agent left, only its workspace comes in; the tests come after that, and the folder for the reward is
-    new. `log` is where the output goes.
+    Of all that the agent left, only its workspace comes in, and into a verifier's own container only what the task
+    says; the tests come after that, and the folder for the reward is new. `log` is where the output goes.
     """
 
     task: HarborTask
@@ -56,7 +57,8 @@ class VerifierGrader:
                 options = replace(self.options, skills=None)
                 with closing(self.sandbox.start(f"{given.task_id[:40]}-verifier", door, options)) as box:
                     door.close()
-                    completed = self._run(box, given.cwd, Path(scratch))
+                    self._fill(box, given, Path(scratch))
+                    completed = self._run(box)
                     box.stop()
                     logs = Path(scratch, "logs")
                     logs.mkdir()
@@ -66,13 +68,34 @@ class VerifierGrader:
             reward, rewards = self._read(logs, completed)
         return self._judged(completed, reward, rewards, time.monotonic() - started)
 
-    def _run(self, box: SandboxSession, frozen: Path, scratch: Path) -> Completed:
-        out, err = scratch / "out", scratch / "err"
-        emptied = box.run(Command(["sh", "-c", _EMPTY, "sh", box.workspace], {}, None, out, err, _EMPTY_S), _no_tick)
-        if emptied.exit_code != 0:
-            raise SandboxError(f"{box.workspace} of the verifier's container cannot be emptied")
-        box.put_tree(frozen, box.workspace)
-        box.put_tree(self.task.folder / "tests", TESTS)
+    def _fill(self, box: SandboxSession, given: GraderInput, scratch: Path) -> None:
+        separate = self.task.separate
+        if separate is None:
+            assert given.cwd is not None, "checked before a container is started"
+            _empty(box, box.workspace, scratch)
+            box.put_tree(given.cwd, box.workspace)
+        else:
+            for path in separate.container.given:
+                self._hand_over(path, box, given, scratch)
+            # After what the agent may have put there, where a task gives the verifier all of /logs.
+            _empty(box, VERIFIER_LOGS, scratch)
+        if separate is None or not separate.has_tests:
+            box.put_tree(self.task.folder / "tests", TESTS)
+
+    def _hand_over(self, path: str, box: SandboxSession, given: GraderInput, scratch: Path) -> None:
+        """Copy a file or a folder that the agent left to the same place; without it there is nothing to copy."""
+        assert given.copy_entry is not None, "where there is a workspace there is its sandbox"
+        with tempfile.TemporaryDirectory(dir=scratch) as place:
+            left_out = given.copy_entry(path, Path(place))
+            if left_out == [f"{path!r} is not there"]:
+                return
+            if cut := next(filter(is_cut, left_out), None):
+                raise SandboxError(f"{path} cannot be given to the verifier as a whole: {cut}")
+            if Path(place, PurePosixPath(path).name).is_dir():
+                _empty(box, path, scratch)
+            box.put_tree(Path(place), str(PurePosixPath(path).parent))
+
+    def _run(self, box: SandboxSession) -> Completed:
         command = Command(
             ["bash", f"{TESTS}/test.sh"], self.task.verifier_env, None, self.log, self.log, self.task.verifier_timeout_s
         )
@@ -172,6 +195,13 @@ def _number(value: object, name: str) -> float:
 def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
     return f": {lines[-1][:_LINE_CHARS]}" if lines else ""
+
+
+def _empty(box: SandboxSession, folder: str, scratch: Path) -> None:
+    out, err = scratch / "out", scratch / "err"
+    emptied = box.run(Command(["sh", "-c", _EMPTY, "sh", folder], {}, None, out, err, _EMPTY_S), _no_tick)
+    if emptied.exit_code != 0:
+        raise SandboxError(f"{folder} of the verifier's container cannot be emptied")
 
 
 def _no_tick() -> None:

@@ -127,6 +127,12 @@ class SandboxSession(Protocol):
     def copy_out(self, path: str, into: Path) -> Sequence[str]:
         """Copy a folder to an empty host folder by the rules of `copyout`; return what was left out, a line each."""
 
+    def copy_entry(self, path: str, into: Path) -> Sequence[str]:
+        """Copy a file or a folder likewise, under its own name.
+
+        Raises SandboxError, also where the sandbox cannot do that.
+        """
+
     def close(self) -> None:
         """Stop and remove everything; safe to call twice."""
 

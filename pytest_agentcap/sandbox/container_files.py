@@ -55,15 +55,18 @@ class ContainerFiles:
             packed.seek(0)
             self._unpack(base, packed)
 
-    def copy_out(self, path: PurePosixPath, into: Path, limits: CopyLimits) -> list[str]:
-        """Copy a folder out by the rules of `copyout`; return what was left out, a line each. Raises SandboxError."""
+    def copy_out(self, path: PurePosixPath, into: Path, limits: CopyLimits, root: str | None = None) -> list[str]:
+        """Copy a folder out by the rules of `copyout`; return what was left out, a line each. Raises SandboxError.
+
+        With a name for it, it is copied under that name, and may be a file.
+        """
         with explained(f"{path} cannot be copied out of the container"):
             answer = self._api.get(self._url, params={"path": str(path)}, stream=True)
             try:
                 if answer.status_code == 404:
                     return [f"{str(path)!r} is not there"]
                 answer.raise_for_status()
-                return copy_tar(answer.iter_content(_CHUNK), into, limits)
+                return copy_tar(answer.iter_content(_CHUNK), into, limits, root)
             finally:
                 answer.close()
 

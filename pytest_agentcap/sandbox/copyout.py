@@ -80,13 +80,14 @@ def copy_tree(source: Path, into: Path, limits: CopyLimits, trusted: Path | None
     return copy.left_out
 
 
-def copy_tar(stream: Iterable[bytes], into: Path, limits: CopyLimits) -> list[str]:
+def copy_tar(stream: Iterable[bytes], into: Path, limits: CopyLimits, root: str | None = None) -> list[str]:
     """Copy the content of a tar stream's one root folder into the empty folder `into`, and return what was left out.
 
+    With a name for the root, the root itself is copied, under that name, and may be a file.
     Absolute names and names with `..` are left out; a hard link is a copy of what it names when that was copied.
     Raises SandboxError when `into` is not an empty folder or the stream is no tar archive or ends early.
     """
-    copy = _Copy(_empty_folder(into), limits)
+    copy = _Copy(_empty_folder(into), limits, (root,) if root else ())
     try:
         with tarfile.open(fileobj=_Chunks(iter(stream)), mode="r|") as archive:  # type: ignore[call-overload]
             for member in archive:
@@ -104,6 +105,7 @@ class _Copy:
 
     into: Path
     limits: CopyLimits
+    root: tuple[str, ...] = ()
     left_out: list[str] = field(default_factory=list)
     entries: int = 0
     written: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
@@ -236,7 +238,7 @@ def _copy_member(archive: tarfile.TarFile, member: tarfile.TarInfo, copy: _Copy)
     if member.offset_data + member.size > copy.limits.stream_bytes:
         copy.left_out.append(f"{member.name!r} and all after it: the archive is larger than {copy.limits.stream_bytes}")
         raise _LimitReached
-    parts = _parts_below_root(member.name)
+    parts = _parts_of(member.name, copy.root)
     if parts is None:
         copy.admit(())
         copy.leave_out((member.name,), "has a name that leads out of its archive")
@@ -258,7 +260,7 @@ def _copy_member(archive: tarfile.TarFile, member: tarfile.TarInfo, copy: _Copy)
 
 
 def _copy_hard_link(member: tarfile.TarInfo, parts: tuple[str, ...], copy: _Copy) -> None:
-    named = _parts_below_root(member.linkname)
+    named = _parts_of(member.linkname, copy.root)
     if not named:
         copy.leave_out(parts, "is a hard link that leads out of its archive")
         return
@@ -271,8 +273,8 @@ def _copy_hard_link(member: tarfile.TarInfo, parts: tuple[str, ...], copy: _Copy
         copy.leave_out(parts, "is a hard link to something that was not copied")
 
 
-def _parts_below_root(name: str) -> tuple[str, ...] | None:
+def _parts_of(name: str, root: tuple[str, ...]) -> tuple[str, ...] | None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         return None
-    return path.parts[1:]
+    return (*root, *path.parts[1:])

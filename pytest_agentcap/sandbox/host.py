@@ -170,6 +170,9 @@ class HostSession:
     def copy_out(self, path: str, into: Path) -> Sequence[str]:
         return copy_tree(self._inside(path), into, self._limits, trusted=self._folder)
 
+    def copy_entry(self, path: str, into: Path) -> Sequence[str]:
+        raise SandboxError("a file by itself cannot be copied out of this machine's sandbox: use --sandbox podman")
+
     def close(self) -> None:
         try:
             self.end_agent()

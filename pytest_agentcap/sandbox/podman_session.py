@@ -153,6 +153,10 @@ class PodmanSession:
     def copy_out(self, path: str, into: Path) -> Sequence[str]:
         return self._files.copy_out(PurePosixPath(self.workspace) / path, into, self._limits)
 
+    def copy_entry(self, path: str, into: Path) -> Sequence[str]:
+        entry = PurePosixPath(self.workspace) / path
+        return self._files.copy_out(entry, into, self._limits, root=entry.name)
+
     def close(self) -> None:
         self._stack.close()
 

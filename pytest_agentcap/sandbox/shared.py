@@ -108,6 +108,9 @@ class LentBox:
     def copy_out(self, path: str, into: Path) -> Sequence[str]:
         return self._box.copy_out(path, into)
 
+    def copy_entry(self, path: str, into: Path) -> Sequence[str]:
+        return self._box.copy_entry(path, into)
+
     def close(self) -> None:
         self._box.end_agent()
 

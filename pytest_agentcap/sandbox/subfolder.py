@@ -59,6 +59,9 @@ class InFolder:
     def copy_out(self, path: str, into: Path) -> Sequence[str]:
         return self.box.copy_out(path, into)
 
+    def copy_entry(self, path: str, into: Path) -> Sequence[str]:
+        return self.box.copy_entry(path, into)
+
     def close(self) -> None:
         self.box.close()
 

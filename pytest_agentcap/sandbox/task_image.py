@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_agentcap.corpus.harbortask import SOLUTION, HarborTask
+from pytest_agentcap.corpus.harbortask import DOCKERFILE, SOLUTION, HarborTask, TaskContainer
 from pytest_agentcap.runs.names import safe_name
 from pytest_agentcap.sandbox.base import Doorway, Sandbox, SandboxError, SandboxOptions, SandboxSession
 from pytest_agentcap.sandbox.images import (
@@ -27,11 +28,13 @@ from pytest_agentcap.sandbox.podman import PodmanSandbox
 from pytest_agentcap.sandbox.podman_session import WORKSPACE
 from pytest_agentcap.sandbox.reaper import OwnerState
 from pytest_agentcap.sandbox.service import connect, explained
+from pytest_agentcap.shipped import packaged
 
 LOGS = "/logs"
 VERIFIER_LOGS = f"{LOGS}/verifier"
 TESTS = "/tests"
 
+_VERIFIER = "verifier"
 _FROM = re.compile(r"^FROM\s+\S+(.*)$", re.MULTILINE)
 # What the layer that agents share has, for an image of Debian's kind that somebody else made.
 _SHARED_LAYER = """FROM {task}
@@ -48,16 +51,31 @@ ENV PATH=/opt/agent/bin:/opt/node/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/
 _TASK_LAYER = """
 USER root
 RUN mkdir -p {folders} {logs}/agent {logs}/artifacts && chown -R agent:agent {folders} {logs}
-WORKDIR {workdir}
+{given}WORKDIR {workdir}
 USER agent
 """
+_GIVEN = 'RUN for each in {paths}; do if [ -d "$each" ]; then chown -R agent:agent "$each"; fi; done\n'
 
 
 class TaskSandbox:
-    """Start an agent in a task's own image; its limits are the task's where that has some."""
+    """Start an agent in a task's own image; its limits are the task's where that has some.
 
-    def __init__(self, task: HarborTask, agent: str, agent_folder: Path, uri: str, state: OwnerState) -> None:
+    `verifier` is where the task is verified: prepared with it, so that no model is called when it cannot be.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        container: TaskContainer,
+        agent: str,
+        agent_folder: Path,
+        uri: str,
+        state: OwnerState,
+        verifier: Sandbox | None = None,
+    ) -> None:
+        self.verifier: Sandbox = verifier or self
         self._task = task
+        self._container = container
         self._agent = agent
         self._agent_folder = agent_folder
         self._uri = uri
@@ -66,18 +84,20 @@ class TaskSandbox:
 
     def prepare(self, progress: Callable[[str], None]) -> None:
         self._prepared(progress)
+        if self.verifier is not self:
+            self.verifier.prepare(progress)
 
     def start(self, name: str, doorway: Doorway, options: SandboxOptions) -> SandboxSession:
         return self._prepared(lambda _line: None).start(name, doorway, self.limited(options))
 
     def limited(self, options: SandboxOptions) -> SandboxOptions:
         """Return options with the task's limits."""
-        task = self._task
+        told = self._container
         return replace(
             options,
-            cpus=task.cpus or options.cpus,
-            memory=_size(task.memory) or options.memory,
-            disk=_size(task.storage) or options.disk,
+            cpus=told.cpus or options.cpus,
+            memory=_size(told.memory) or options.memory,
+            disk=_size(told.storage) or options.disk,
         )
 
     def _prepared(self, progress: Callable[[str], None]) -> PodmanSandbox:
@@ -87,16 +107,16 @@ class TaskSandbox:
 
     def _build(self, progress: Callable[[str], None]) -> PodmanSandbox:
         with tempfile.TemporaryDirectory(prefix="task-", dir=self._state.folder) as scratch:
-            folder = _task_context(self._task, Path(scratch, "task"))
+            folder = _task_context(self._container, Path(scratch, "task"))
             # Tasks of the same name in other places must not take each other's images.
-            name = f"task-{safe_name(self._task.folder.name).lower()[:40]}-{content_hash(folder, {})[:8]}"
-            ensure_image(name, folder, {}, self._uri, self._state, progress, self._task.build_timeout_s)
+            name = f"task-{safe_name(self._task).lower()[:40]}-{content_hash(folder, {})[:8]}"
+            ensure_image(name, folder, {}, self._uri, self._state, progress, self._container.build_timeout_s)
             below, digest = name, content_hash(folder, {})
             if not stands_on_base(folder):
                 below, digest = f"{name}-base", self._shared_layer(name, digest, Path(scratch, "base"), progress)
-        workdir = self._task.workdir or self._workdir(image_name(name))
+        workdir = self._container.workdir or self._workdir(image_name(name))
         layer = self._state.folder / f"w{os.getpid()}-{name}-{self._agent}"
-        _agent_context(self._agent_folder, layer, below, digest, workdir, self._task.env)
+        _agent_context(self._agent_folder, layer, below, digest, workdir, self._container)
         sandbox = PodmanSandbox(f"{name}-{self._agent}", layer, self._uri, self._state, workspace=workdir)
         sandbox.prepare(progress)
         return sandbox
@@ -124,17 +144,21 @@ def task_sandbox(
     if task.hindrance:
         raise SandboxError(f"{task.folder.name} cannot be run here: {task.hindrance}")
     assert uri is not None, "the controller starts podman's service before any session"
-    return TaskSandbox(task, image_part(agent), agent_folder, uri, state)
+    name = task.folder.name
+    # Nothing of the agent's is in a verifier's own image: its layer is that of the agent that needs no program.
+    own = task.separate.container if task.separate else None
+    verifier = TaskSandbox(name, own, _VERIFIER, packaged("agents") / "loop", uri, state) if own else None
+    return TaskSandbox(name, task.container, image_part(agent), agent_folder, uri, state, verifier)
 
 
-def _task_context(task: HarborTask, folder: Path) -> Path:
+def _task_context(told: TaskContainer, folder: Path) -> Path:
     """Write what a task's image is built from: its Dockerfile and what lies beside it, else the image that it names."""
-    if task.image is None:
-        shutil.copytree(task.folder / "environment", folder)
-        (folder / "Dockerfile").rename(folder / CONTAINERFILE)
+    if told.image is None:
+        shutil.copytree(told.folder, folder)
+        (folder / DOCKERFILE).rename(folder / CONTAINERFILE)
         return folder
     folder.mkdir()
-    (folder / CONTAINERFILE).write_text(f"FROM {whole_name(task.image)}\n", encoding="utf-8")
+    (folder / CONTAINERFILE).write_text(f"FROM {whole_name(told.image)}\n", encoding="utf-8")
     return folder
 
 
@@ -146,16 +170,15 @@ def whole_name(image: str) -> str:
     return f"docker.io/{image}" if slash else f"docker.io/library/{image}"
 
 
-def _agent_context(
-    source: Path, folder: Path, below: str, digest: str, workdir: str, variables: Mapping[str, str]
-) -> None:
+def _agent_context(source: Path, folder: Path, below: str, digest: str, workdir: str, told: TaskContainer) -> None:
     """Write what the agent's layer is built from: its own Containerfile, on the task's image instead of the base."""
     text = (source / CONTAINERFILE).read_text("utf-8")
     *_, last = _FROM.finditer(text)
     text = f"{text[: last.start()]}FROM {image_name(below)}{last[1]}\n# {digest}\nUSER root{text[last.end() :]}"
-    text += "".join(f"\nENV {name}={_quoted(value)}" for name, value in variables.items())
+    text += "".join(f"\nENV {name}={_quoted(value)}" for name, value in told.env.items())
     folders = " ".join((workdir, VERIFIER_LOGS, TESTS, SOLUTION))
-    text += _TASK_LAYER.format(workdir=workdir, folders=folders, logs=LOGS)
+    given = _GIVEN.format(paths=shlex.join(told.given)) if told.given else ""
+    text += _TASK_LAYER.format(workdir=workdir, folders=folders, logs=LOGS, given=given)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         made = Path(scratch, "layer")
         shutil.copytree(source, made)

@@ -14,6 +14,7 @@ from pytest_agentcap.sandbox.base import SandboxError, SandboxOptions
 from pytest_agentcap.sandbox.task_image import task_sandbox, whole_name
 from pytest_agentcap.upstream.script import split_commands
 
+SEPARATE = "[verifier]\nenvironment_mode = 'separate'\n"
 FILES = {
     "task.toml": """
 version = "1.0"
@@ -61,10 +62,11 @@ def test_a_task_folder_is_one_task_named_after_it(folder):
     assert corpus_name(path) == "bench"
     harbor = task.harbor
     assert harbor is not None
+    container = harbor.container
     assert (harbor.verifier_timeout_s, harbor.verifier_env) == (30, {"MODE": "strict"})
     # The Dockerfile is there, and counts more.
-    assert (harbor.image, harbor.build_timeout_s, harbor.env) == (None, 120.5, {"A": "1"})
-    assert (harbor.cpus, harbor.memory, harbor.storage, harbor.allow_internet) == (2, "2048m", "10G", False)
+    assert (container.image, container.build_timeout_s, container.env) == (None, 120.5, {"A": "1"})
+    assert (container.cpus, container.memory, container.storage, harbor.allow_internet) == (2, "2048m", "10G", False)
 
 
 def test_a_solution_is_acted_out_in_one_shell(folder):
@@ -101,7 +103,7 @@ def test_a_named_image_stands_in_the_place_of_a_dockerfile(folder):
     (folder / "environment/Dockerfile").unlink()
     (task,) = read_corpus(folder / "task.toml", root=folder)
     assert task.harbor
-    assert task.harbor.image == "example.org/x"
+    assert task.harbor.container.image == "example.org/x"
 
 
 @pytest.mark.parametrize(
@@ -154,15 +156,50 @@ def test_a_verifiers_own_environment_says_what_the_verifier_may(folder):
     assert (task.harbor.verifier_env, task.harbor.hindrance) == ({"A": "1", "B": "2"}, None)
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "image", "has_tests", "given"),
+    [
+        (SEPARATE, ("tests/Dockerfile",), "tests", True, ("/logs/artifacts",)),
+        (f"artifacts = ['/app/']\n{SEPARATE}", (), "environment", False, ("/logs/artifacts", "/app")),
+        (
+            "[verifier.environment]\ndocker_image = 'x'\n[[artifacts]]\nsource = '/out'\n",
+            ("tests/Dockerfile",),
+            "x",
+            True,
+            ("/logs/artifacts", "/out"),
+        ),
+    ],
+)
+def test_a_separate_verifier_has_a_container_of_its_own(folder, text, names, image, has_tests, given):
+    (folder / "task.toml").write_text(text)
+    for name in names:
+        (folder / name).write_text("FROM scratch\n")
+    (task,) = read_corpus(folder / "task.toml", root=folder)
+    assert task.harbor
+    assert task.harbor.hindrance is None
+    separate = task.harbor.separate
+    assert separate
+    assert (separate.container.image or separate.container.folder.name, separate.has_tests) == (image, has_tests)
+    assert separate.container.given == task.harbor.container.given == given
+
+
+def test_a_dockerfile_of_tests_is_nothing_of_a_verifier_that_is_not_separate(folder):
+    (folder / "tests/Dockerfile").write_text("FROM scratch\n")
+    (task,) = read_corpus(folder / "task.toml", root=folder)
+    assert task.harbor
+    assert (task.harbor.hindrance, task.harbor.separate) == (None, None)
+
+
 def test_a_working_directory_counts_more_than_the_images(folder):
     (folder / "task.toml").write_text("[environment]\nworkdir = '/srv/x'\n")
     (task,) = read_corpus(folder / "task.toml", root=folder)
     assert task.harbor
-    assert task.harbor.workdir == "/srv/x"
+    assert task.harbor.container.workdir == "/srv/x"
     assert task.timeout_s is None
-    (folder / "task.toml").write_text("[environment]\nworkdir = 'x'\n")
-    with pytest.raises(CorpusError, match=r"task\.toml:1: `environment\.workdir` is no folder of a container"):
-        read_corpus(folder / "task.toml", root=folder)
+    for table in ("environment", "verifier.environment"):
+        (folder / "task.toml").write_text(f"[{table}]\nworkdir = 'x'\n")
+        with pytest.raises(CorpusError, match=rf"task\.toml:1: `{table}\.workdir` is no folder of a container"):
+            read_corpus(folder / "task.toml", root=folder)
 
 
 @pytest.mark.parametrize(
@@ -172,10 +209,14 @@ def test_a_working_directory_counts_more_than_the_images(folder):
         ("[environment]\ntpu = {type = 'v4', topology = '2x2'}", "it asks for TPUs"),
         ("[environment]\nos = 'Windows'", "it is for Windows"),
         ("[environment]\nskills_dir = '/skills'", "it brings skills"),
-        ("[environment.healthcheck]\ncommand = 'true'", "it runs a command before the agent"),
+        ("[environment.healthcheck]\ncommand = 'true'", "it runs a command before agent or verifier"),
         ("[[environment.mcp_servers]]\nname = 'x'\nurl = 'http://x'", "it brings MCP servers"),
         ("[[verifier.collect]]\ncommand = 'dump'", "it runs commands after the agent"),
-        ("[verifier.environment]\ndocker_image = 'x'", "its verifier has an image of its own"),
+        ("[verifier.environment]\ngpus = 1", "it asks for GPUs"),
+        (f"artifacts = ['out']\n{SEPARATE}", "its verifier is given `out`, which is no path"),
+        (f"artifacts = ['/']\n{SEPARATE}", "its verifier is given `/`, which is no path"),
+        (f"artifacts = [{{source = '/x', exclude = ['*.o']}}]\n{SEPARATE}", "its verifier is given `/x` without some"),
+        (f"artifacts = [{{source = '/x', service = 'db'}}]\n{SEPARATE}", "its verifier is given `/x` of another"),
         ("[verifier.env]\nKEY = '${SECRET:-x}'", "`verifier.env.KEY` is to come from this machine's"),
         ("[environment.env]\nKEY = '${SECRET}'", "`environment.env.KEY` is to come from this machine's"),
     ],
@@ -189,7 +230,7 @@ def test_what_no_sandbox_can_do_is_told_when_it_is_to_run(folder, text, said):
     ("name", "text", "said"),
     [
         ("environment/docker-compose.yaml", "", "it needs several containers"),
-        ("tests/Dockerfile", "[verifier]\nenvironment_mode = 'separate'", "its verifier has an image of its own"),
+        ("tests/docker-compose.yaml", SEPARATE, "its verifier needs several containers"),
         ("trajectory.json", "", "it goes on from a conversation"),
     ],
 )

@@ -31,6 +31,28 @@ rm README.md
 """
 
 
+# What is given to the verifier's own image: a file of the workspace, a folder that the image has as well, and more.
+SEPARATE = "artifacts = ['/app/told', '/data', '/logs']\n[verifier]\nenvironment_mode = 'separate'\n"
+CHECK = """
+test "$PWD" = /check && test ! -e /app/other && test ! -e /data/old || exit 3
+echo "$(cat /app/told) $(cat /data/here) $(cat /logs/artifacts/more)" | tee /logs/verifier/seen
+test "$(cat /logs/verifier/seen)" = "a b c" && echo 1 > /logs/verifier/reward.txt
+test -f /logs/verifier/reward.txt || echo 0 > /logs/verifier/reward.txt
+"""
+
+
+@pytest.fixture
+def separate(task: Path) -> Path:
+    shutil.rmtree(task / "tests")
+    (task / "tests").mkdir()
+    base = "FROM localhost/agentcap-base:latest\nUSER root\nRUN mkdir /data && touch /data/old\n"
+    (task / "environment/Dockerfile").write_text(f"{base}WORKDIR /app\n")
+    (task / "tests/Dockerfile").write_text(f"{base}WORKDIR /check\nCOPY . /tests/\n")
+    (task / "tests/test.sh").write_text(CHECK)
+    (task / "task.toml").write_text(SEPARATE)
+    return task
+
+
 @pytest.fixture
 def task(tmp_path: Path, need: Callable[[str], None]) -> Path:
     need("podman")
@@ -110,6 +132,30 @@ def test_a_task_may_name_an_image_and_variables_instead_of_a_dockerfile(task, tm
     (task / "tests/test.sh").write_text("""test "$(cat told)" = "$TOLD|it's" && test "$TOLD" = 'a "$HOME" \\b'\n""")
     result = run(task, tmp_path)
     assert result["verdict"] == "passed", result
+
+
+def test_a_separate_verifier_sees_what_it_is_given_in_an_image_of_its_own(separate, tmp_path):
+    work = "echo a > told; echo x > other; rm /data/old; echo b > /data/here; echo c > /logs/artifacts/more\n"
+    (separate / "solution/solve.sh").write_text(work)
+    result = run(separate, tmp_path)
+    assert result["verdict"] == "passed", result
+    (verifier,) = result["graders"]
+    assert verifier["outcome"] == {"exit_code": 0, "reward": 1.0, "rewards": None}
+
+
+def test_a_reward_that_an_agent_writes_does_not_reach_a_separate_verifier(separate, tmp_path):
+    (separate / "solution/solve.sh").write_text("echo 1 > /logs/verifier/reward.txt; rm /data/old\n")
+    result = run(separate, tmp_path)
+    assert result["verdict"] == "failed", result
+    (verifier,) = result["graders"]
+    assert verifier["outcome"] == {"exit_code": 0, "reward": 0.0, "rewards": None}
+
+
+def test_a_verifiers_image_that_cannot_be_built_is_told_before_a_model_is_called(separate, tmp_path):
+    (separate / "tests/Dockerfile").write_text("FROM localhost/agentcap-base:latest\nRUN exit 7\n")
+    result = run(separate, tmp_path)
+    assert (result["verdict"], result["calls"]) == ("infra", 0), result
+    assert "RUN exit 7" in str(result["reason"])
 
 
 def test_an_image_that_is_not_built_in_its_time_is_no_failure_of_the_agent(task, tmp_path):

@@ -259,6 +259,18 @@ def test_archive_devices_and_fifos_are_left_out(into: Path, kind: bytes) -> None
     assert names(into) == []
 
 
+@pytest.mark.parametrize("rest", ["", "/deep/er"])
+def test_a_root_with_a_name_is_copied_under_it_be_it_a_file_or_a_folder(into: Path, rest: str) -> None:
+    assert copy_tar(tar(entry(f"work{rest}", b"x")), into, LIMITS, root="named") == []
+    assert (into / f"named{rest}").read_bytes() == b"x"
+
+
+def test_hard_links_are_found_below_a_root_with_a_name(into: Path) -> None:
+    members = (entry("work/a", b"x"), entry("work/b", kind=tarfile.LNKTYPE, link="work/a"))
+    assert copy_tar(tar(*members), into, LIMITS, root="named") == []
+    assert names(into) == ["named", "named/a", "named/b"]
+
+
 def test_an_archive_that_is_one_file_is_reported(into: Path) -> None:
     assert copy_tar(tar(entry("work", b"x")), into, LIMITS) == ["'work' is not a folder"]
 
