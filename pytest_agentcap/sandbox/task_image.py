@@ -46,7 +46,7 @@ RUN apt-get update \\
     && rm -rf /var/lib/apt/lists/* \\
     && (id agent >/dev/null 2>&1 || useradd --create-home --non-unique --uid 1000 --shell /bin/bash agent)
 COPY --from={base} /opt/node /opt/node
-ENV PATH=/opt/agent/bin:/opt/node/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ENV PATH=/opt/agent/bin:/opt/node/bin:${{PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}}
 """
 _TASK_LAYER = """
 USER root
