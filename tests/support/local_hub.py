@@ -10,21 +10,20 @@ import base64
 import hashlib
 import json
 import re
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 import yaml
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from pytest_agentcap.upstream.serving import ServerThread
 
 LFS_FROM = 1 << 14
 WRITER, READER, FINE = "hf_writer", "hf_reader", "hf_fine"
@@ -116,17 +115,9 @@ class LocalHub:
 
     @contextmanager
     def serving(self) -> Iterator[LocalHub]:
-        server = uvicorn.Server(uvicorn.Config(self._app(), host="127.0.0.1", port=0, log_level="error"))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        self.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        try:
+        with closing(ServerThread(self._app(), "local-hub")) as server:
+            self.url = server.url
             yield self
-        finally:
-            server.should_exit = True
-            thread.join()
 
     def _app(self) -> Any:
         repo = "/api/datasets/{owner}/{name}"
