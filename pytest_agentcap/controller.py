@@ -275,6 +275,7 @@ class Controller:
         if self.state is None:
             return
         try:
+            self.state.announce_end()
             if self.exits is not None:
                 self.exits.close()
             if self.service is not None:

@@ -12,7 +12,6 @@ import pytest
 
 from pytest_agentcap.corpus.task import Task
 from pytest_agentcap.distributed import ASSIGNMENT
-from pytest_agentcap.limits import NOT_STARTED
 from pytest_agentcap.settings import Settings
 from pytest_agentcap.targets import ModelTarget
 
@@ -198,10 +197,13 @@ def agent_session(
     from pytest_agentcap.live import LiveStatus
     from pytest_agentcap.plan import SessionPlan, Surroundings
     from pytest_agentcap.results_file import keep_row
+    from pytest_agentcap.sandbox.reaper import is_orphaned
     from pytest_agentcap.session import AgentSession
 
     config, node = request.config, request.node
     settings, state = config.stash[SETTINGS], config.stash[ASSIGNMENT].state
+    if is_orphaned(state.folder):
+        preparing.not_started(node, "the pytest process that it would run for is ending")
     task = preparing.task_of(request)
     sandbox = preparing.sandbox_for(task, agent, agent_sandbox, settings, request)
     plan = SessionPlan(
@@ -228,8 +230,7 @@ def agent_session(
     )
     ledger = ledger_of(state.folder, capture_run, settings.run_limits)
     if ledger and (exhausted := ledger.exhausted()):
-        node.user_properties.append((NOT_STARTED, exhausted))
-        pytest.skip(f"not started: {exhausted}")
+        preparing.not_started(node, exhausted)
     live = LiveStatus(state.folder)
     scripted = _capturing.scripted(_target)
     around = Surroundings(sandbox, capture_proxy, _capturing.pairs, scripted, tmp_path, live.show)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -19,6 +19,7 @@ from pytest_agentcap.grading.find import load_graders
 from pytest_agentcap.grading.verifier import VerifierGrader
 from pytest_agentcap.joining import Standing
 from pytest_agentcap.judging import toolbox_of
+from pytest_agentcap.limits import NOT_STARTED
 from pytest_agentcap.pins import grader_hashes
 from pytest_agentcap.plan import SessionPlan
 from pytest_agentcap.replay.form import Rules
@@ -43,6 +44,12 @@ def task_of(request: pytest.FixtureRequest) -> Task:
     line = request.node.location[1]
     name = request.node.originalname
     return Task(name, (name,), path.parent.name, (line or 0) + 1, f"{path.name}:{(line or 0) + 1}")
+
+
+def not_started(node: pytest.Item, reason: str) -> NoReturn:
+    """Skip a test whose session is not to begin now; unlike one that pytest skips, its run still expects it."""
+    node.user_properties.append((NOT_STARTED, reason))
+    pytest.skip(f"not started: {reason}")
 
 
 def workspace_of(

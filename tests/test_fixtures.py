@@ -117,3 +117,22 @@ def test_a_grader_that_is_not_there_is_one_line(project):
     result.stderr.fnmatch_lines(["ERROR: agentcap: --grader: grader */missing.py: No such file or directory; name *"])
     assert "Traceback" not in result.stderr.str()
     assert project.runs() == []
+
+
+ENDING = """
+    from pytest_agentcap.distributed import ASSIGNMENT
+
+    def test_first(pytestconfig):
+        pytestconfig.stash[ASSIGNMENT].state.announce_end()
+
+    def test_second(agent_session):
+        raise AssertionError
+"""
+
+
+def test_no_session_begins_while_the_controller_ends(project):
+    project.write("test_own.py", ENDING)
+    done = project.capture("-rs")
+    done.assert_outcomes(passed=1, skipped=1)
+    done.stdout.fnmatch_lines(["*not started: the pytest process that it would run for is ending"])
+    assert project.results() == []

@@ -30,6 +30,7 @@ SESSION_LABEL = "agentcap.session"
 AGENT_LABEL = "agentcap.agent"
 
 _USES_PODMAN = "uses-podman"
+_ENDING = "ending"
 _POLL_S = 0.05
 _KILL_TAKES_S = 10.0
 _PF_EXITING = 0x4  # include/linux/sched.h
@@ -55,8 +56,14 @@ class OwnerState:
         """Leave word for the reaper that this owner may have containers."""
         (self.folder / _USES_PODMAN).touch()
 
+    def announce_end(self) -> None:
+        """Let workers know that what ends now was ended by their owner, and that nothing is to begin."""
+        if self.folder.is_dir():
+            (self.folder / _ENDING).touch()
+
     def release(self) -> None:
         """End every marked process and remove the folder; containers are for `remove_containers`."""
+        self.announce_end()
         end_processes(OWNER_VARIABLE, self.id)
         remove_tree(self.folder)
 
@@ -104,9 +111,11 @@ class Owner:
 
 
 def is_orphaned(folder: Path) -> bool:
-    """Say whether the owner of a state folder has ended: whoever reaps then ends what works for it, at any moment."""
+    """Say whether the owner of a state folder has ended or is ending: what works for it may be ended at any moment."""
     owner = Owner.parse(folder.name)
-    return owner is not None and owner.is_gone()
+    if owner is None:
+        return False
+    return not folder.is_dir() or (folder / _ENDING).exists() or owner.is_gone()
 
 
 def state_root() -> Path:

@@ -202,9 +202,15 @@ def test_a_state_root_that_others_can_read_is_refused(tmp_path: Path, monkeypatc
         root.rmdir()
 
 
-def test_whose_owner_has_ended_is_orphaned(tmp_path):
+def test_whose_owner_has_ended_or_is_about_to_is_orphaned(tmp_path):
     here = Owner.current()
-    assert not is_orphaned(tmp_path / here.id)
-    assert is_orphaned(tmp_path / Owner(here.pid, here.started - 1, here.namespace).id)
-    assert not is_orphaned(tmp_path / Owner(here.pid, here.started - 1, here.namespace + 1).id)
+    earlier = Owner(here.pid, here.started - 1, here.namespace)
+    elsewhere = Owner(here.pid, here.started - 1, here.namespace + 1)
+    states = {owner: OwnerState(owner.id, tmp_path / owner.id) for owner in (here, earlier, elsewhere)}
+    for state in states.values():
+        state.folder.mkdir()
+    assert [is_orphaned(state.folder) for state in states.values()] == [False, True, False]
+    states[here].announce_end()
+    assert is_orphaned(states[here].folder)
+    assert is_orphaned(tmp_path / Owner(here.pid, here.started, here.namespace + 1).id)
     assert not is_orphaned(tmp_path / "no-owner")
