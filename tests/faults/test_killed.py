@@ -50,10 +50,14 @@ def test_a_worker_that_is_killed_loses_its_verdict_and_no_call(project, monkeypa
 
 
 OWN_TEST = """
-    import os, signal
+    import os, signal, time
 
     def test_own(agent_session):
-        os.kill(os.getppid(), signal.SIGKILL)
+        controller = os.getppid()
+        os.kill(controller, signal.SIGKILL)
+        # The signal is on its way when `kill` returns.
+        while os.getppid() == controller:
+            time.sleep(0.01)
 """
 
 
