@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import uvicorn
 
-from pytest_agentcap.listening import Listener, new_loop
+from pytest_agentcap.listening import Listener, LoopThread
 from pytest_agentcap.proxy.apis import Upstream
 from pytest_agentcap.proxy.client import open_transport
 from pytest_agentcap.proxy.forward import Forwarder
@@ -63,10 +62,8 @@ class CaptureProxy:
         self.leases = Leases()
         self._open_transport = transport
         self._limit = limit
-        self._ready: Future[asyncio.AbstractEventLoop] = Future()
-        self._thread = threading.Thread(target=self._run, name="agentcap-proxy", daemon=True)
-        self._thread.start()
-        self._loop = self._ready.result()
+        self._thread = LoopThread(self._serve, "agentcap-proxy")
+        self._loop = self._thread.loop()
 
     def listen(self, sock: socket.socket) -> Endpoint:
         """Serve a bound socket until the endpoint is closed. Raises OSError when it cannot listen."""
@@ -91,9 +88,7 @@ class CaptureProxy:
 
     def close(self) -> None:
         """Stop the event loop and its thread; endpoints must be closed before."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(JOIN_S)
+        self._thread.stop(JOIN_S)
 
     async def _drain(self, lease: Lease) -> None:
         deadline = self._loop.time() + DRAIN_S
@@ -101,24 +96,12 @@ class CaptureProxy:
             await asyncio.sleep(0.01)
         await self._forwarder.cut(lease)
 
-    def _run(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=new_loop) as runner:
-                runner.run(self._serve())
-        except BaseException as error:
-            if self._ready.done():
-                raise
-            # Somebody waits for the proxy to come up, and is told why it does not.
-            self._ready.set_exception(error)
-
-    async def _serve(self) -> None:
+    async def _serve(self, running: Callable[[], Awaitable[None]]) -> None:
         transport = self._open_transport(self.upstream.origin)
         if self._limit is not None:
             transport = PacedTransport(transport, self._limit)
-        self._stopping = asyncio.Event()
         self._forwarder = Forwarder(self.upstream, self.leases, transport, self.recorded_as)
-        self._ready.set_result(asyncio.get_running_loop())
-        await self._stopping.wait()
+        await running()
         await transport.aclose()
 
     def _config(self) -> uvicorn.Config:

@@ -63,7 +63,6 @@ class OwnerState:
 
     def release(self) -> None:
         """End every marked process and remove the folder; containers are for `remove_containers`."""
-        self.announce_end()
         end_processes(OWNER_VARIABLE, self.id)
         remove_tree(self.folder)
 

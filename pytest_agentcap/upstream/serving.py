@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import sys
-import threading
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from pytest_agentcap.listening import Listener, new_loop
+from pytest_agentcap.listening import Listener, LoopThread
 
 _START_S, _STOP_S = 30.0, 5.0
 
@@ -26,34 +23,19 @@ class ServerThread:
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
-        self._ready: Future[asyncio.AbstractEventLoop] = Future()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._thread = LoopThread(self._serve, name)
         try:
-            self._loop = self._ready.result(_START_S)
+            self._thread.loop(_START_S)
         except (OSError, TimeoutError) as error:
             self._socket.close()
             raise RuntimeError(f"{name}: the server on {self.url} did not start: {error}") from error
 
     def close(self) -> None:
         """Stop serving and wait for the thread, cutting connections that stay open; safe to call twice."""
-        if self._thread.is_alive() and not sys.is_finalizing():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(_STOP_S)
+        self._thread.stop(_STOP_S)
 
-    def _run(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=new_loop) as runner:
-                runner.run(self._serve())
-        except BaseException as error:
-            if self._ready.done():
-                raise
-            self._ready.set_exception(error)
-
-    async def _serve(self) -> None:
+    async def _serve(self, running: Callable[[], Awaitable[None]]) -> None:
         listener = Listener(self._config, self._socket)
         await listener.open()
-        self._stopping = asyncio.Event()
-        self._ready.set_result(asyncio.get_running_loop())
-        await self._stopping.wait()
+        await running()
         await listener.close()
